@@ -1,0 +1,111 @@
+"""Set levels of one model side by side, with paired differences from a baseline level.
+
+Knows rows. Differences are taken over the same items alone; where the items are not the same
+there is none, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgebench.analyze.summarize import Row, TaskFigures
+from edgebench.errors import UsageError, nearest
+from edgebench.records import Record, Text
+from edgebench.stats import holm, mcnemar_exact, paired_difference
+
+
+class Group(Record):
+    """Rows that may be compared: one device, set-up, model and workload."""
+
+    device: Text
+    board: Text | None
+    setup: Text
+    model: Text
+    workload: Text | None
+    baseline: Text
+    rows: tuple[Row, ...]
+
+
+def compare(rows: Sequence[Row], baseline: str | None = None) -> list[Group]:
+    """Group rows and add each one's paired difference from the baseline level.
+
+    The baseline is the level named, or else the one with the most bits a weight. Raises
+    UsageError where the named level is in no group.
+    """
+    grouped: dict[tuple[str, str | None, str, str, str | None], list[Row]] = {}
+    for row in rows:
+        key = (row.device, row.board, row.setup, row.model, row.workload)
+        grouped.setdefault(key, []).append(row)
+    levels = {row.level for row in rows}
+    if baseline and baseline not in levels:
+        raise UsageError(f"no run of level {baseline!r}", hint=nearest(baseline, levels))
+    return [_group(members, baseline) for members in grouped.values()]
+
+
+def _group(rows: Sequence[Row], baseline: str | None) -> Group:
+    ordered = sorted(rows, key=lambda row: -row.bits_per_weight)
+    named = [row for row in ordered if row.level == baseline]
+    reference = named[0] if named else ordered[0]
+    first = ordered[0]
+    return Group(
+        device=first.device,
+        board=first.board,
+        setup=first.setup,
+        model=first.model,
+        workload=first.workload,
+        baseline=reference.level,
+        rows=tuple(_with_differences(ordered, reference)),
+    )
+
+
+def _with_differences(rows: Sequence[Row], reference: Row) -> list[Row]:
+    compared = [row if row is reference else _add(row, reference) for row in rows]
+    names = {task.task for row in compared for task in row.tasks}
+    for name in names:
+        compared = _correct(compared, name)
+    return compared
+
+
+def _add(row: Row, reference: Row) -> Row:
+    tasks = tuple(_pair(task, reference) for task in row.tasks)
+    return row.model_copy(update={"tasks": tasks})
+
+
+def _pair(task: TaskFigures, reference: Row) -> TaskFigures:
+    other = next((one for one in reference.tasks if one.task == task.task), None)
+    if other is None:
+        why = f"{reference.level} was not measured at {task.task}"
+        return task.model_copy(update={"why_no_difference": why})
+    same = task.task_sha256 == other.task_sha256
+    if not same or [i.id for i in task.items] != [i.id for i in other.items]:
+        why = f"{reference.level} answered other items"
+        return task.model_copy(update={"why_no_difference": why})
+    mine = [item.correct for item in task.items]
+    theirs = [item.correct for item in other.items]
+    return task.model_copy(
+        update={
+            "difference": paired_difference(mine, theirs),
+            "p_value": mcnemar_exact(mine, theirs),
+        }
+    )
+
+
+def _correct(rows: Sequence[Row], name: str) -> list[Row]:
+    """Correct the p-values of one task across levels (Holm)."""
+    values = [
+        task.p_value
+        for row in rows
+        for task in row.tasks
+        if task.task == name and task.p_value is not None
+    ]
+    adjusted = iter(holm(values))
+    corrected = []
+    for row in rows:
+        tasks = tuple(
+            task.model_copy(update={"p_holm": next(adjusted)})
+            if task.task == name and task.p_value is not None
+            else task
+            for task in row.tasks
+        )
+        corrected.append(row.model_copy(update={"tasks": tasks}))
+    return corrected

@@ -1,0 +1,189 @@
+"""Make one row of each artifact, set-up and workload from the stored runs.
+
+Knows which runs belong together: runs of different power modes, settings or builds are never
+pooled. Of runs of one case the newest good one counts. Compares nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from edgebench.records import (
+    Accuracy,
+    Artifact,
+    Count,
+    Estimate,
+    ItemResult,
+    Record,
+    Run,
+    Settings,
+    Text,
+)
+
+
+class TaskFigures(Record):
+    """An artifact's accuracy at one task, and its paired difference from the baseline level."""
+
+    task: Text
+    n: Count
+    chance: float
+    accuracy: Estimate
+    difference: Estimate | None = None
+    p_value: float | None = None
+    p_holm: float | None = None
+    why_no_difference: Text | None = None
+    task_sha256: Text = ""
+    items: tuple[ItemResult, ...] = Field(default=(), exclude=True)
+
+
+class Row(Record):
+    """The figures of one artifact in one set-up with one workload."""
+
+    device: Text
+    board: Text | None
+    setup: Text
+    workload: Text | None
+    artifact: Text
+    model: Text
+    level: Text
+    format: Text
+    sha256: Text
+    size_bytes: Count
+    bits_per_weight: float
+    requantized_from: Text | None
+    fallback_tensors: Count | None
+    tensors: Count
+    prefill: Estimate | None = None
+    decode: Estimate | None = None
+    ttft_s: Estimate | None = None
+    load_s: float | None = None
+    peak_rss_bytes: Count | None = None
+    energy_j_per_token: Estimate | None = None
+    energy_source: Text | None = None
+    energy_reason: Text | None = None
+    tasks: tuple[TaskFigures, ...] = ()
+    warnings: tuple[Text, ...] = ()
+    failures: tuple[Text, ...] = ()
+    newest: Text = ""
+
+
+@dataclass(frozen=True)
+class Key:
+    """What runs must share to stand in one row."""
+
+    device: str
+    board: str | None
+    setup: str
+    sha256: str
+
+
+def setup_of(run: Run) -> str:
+    """Say in words what else than the artifact decides a run's speed."""
+    defaults = Settings().model_dump()
+    changed = [
+        f"{name}={value}"
+        for name, value in run.settings.model_dump().items()
+        if value != defaults[name]
+    ]
+    parts = [run.device.power_mode, run.runtime.version if run.runtime else None, *changed]
+    return ", ".join(part for part in parts if part)
+
+
+def summarize(runs: Iterable[Run]) -> list[Row]:
+    """Return one row for each artifact, set-up and workload, in the order first seen."""
+    by_key: dict[Key, list[Run]] = {}
+    for run in _with_setup(list(runs)):
+        key = Key(run[0].device.name, run[0].device.board, run[1], run[0].artifact.sha256)
+        by_key.setdefault(key, []).append(run[0])
+    return [row for key, members in by_key.items() for row in _rows(key, members)]
+
+
+def _with_setup(runs: Sequence[Run]) -> list[tuple[Run, str]]:
+    """Pair runs with their set-up; a run that never opened a runtime takes its artifact's."""
+    known = {run.artifact.sha256: setup_of(run) for run in runs if run.runtime}
+    return [
+        (run, setup_of(run) if run.runtime else known.get(run.artifact.sha256, setup_of(run)))
+        for run in runs
+    ]
+
+
+def _rows(key: Key, runs: Sequence[Run]) -> list[Row]:
+    newest: dict[str, Run] = {}
+    failed: dict[str, Run] = {}
+    for run in runs:
+        if run.status == "ok":
+            newest[run.case_id] = run
+            failed.pop(run.case_id, None)
+        elif run.case_id not in newest:
+            failed[run.case_id] = run
+    good = list(newest.values())
+    tasks = tuple(_task(run.accuracy) for run in good if run.accuracy)
+    speeds = {run.label: run for run in good if run.speed}
+    broken = {run.label: run for run in failed.values() if run.workload}
+    failures = tuple(_failure(run) for run in failed.values())
+    labels: list[str | None] = list(dict.fromkeys([*speeds, *broken]))
+    return [
+        _row(key, runs[-1].artifact, label, speeds.get(label or ""), tasks, failures, runs)
+        for label in labels or [None]
+    ]
+
+
+def _row(
+    key: Key,
+    artifact: Artifact,
+    label: str | None,
+    run: Run | None,
+    tasks: tuple[TaskFigures, ...],
+    failures: tuple[str, ...],
+    runs: Sequence[Run],
+) -> Row:
+    speed = run.speed if run else None
+    energy = run.energy[0] if run and run.energy else None
+    fallbacks = artifact.fallback_tensors
+    return Row(
+        device=key.device,
+        board=key.board,
+        setup=key.setup,
+        workload=label,
+        artifact=artifact.name,
+        model=artifact.model,
+        level=artifact.level,
+        format=artifact.format,
+        sha256=artifact.sha256,
+        size_bytes=artifact.size_bytes,
+        bits_per_weight=artifact.bits_per_weight,
+        requantized_from=artifact.requantized_from,
+        fallback_tensors=None if fallbacks is None else len(fallbacks),
+        tensors=sum(artifact.tensor_types.values()),
+        prefill=speed.prefill.tokens_per_s if speed else None,
+        decode=speed.decode.tokens_per_s if speed else None,
+        ttft_s=speed.ttft_s if speed else None,
+        load_s=speed.load_s if speed else None,
+        peak_rss_bytes=run.memory.peak_rss_bytes if run and run.memory else None,
+        energy_j_per_token=energy.decode.j_per_token if energy and energy.decode else None,
+        energy_source=energy.source if energy else None,
+        energy_reason=run.energy_reason if run and not energy else None,
+        tasks=tasks,
+        warnings=run.conditions.warnings if run else (),
+        failures=failures,
+        newest=max(one.created for one in runs),
+    )
+
+
+def _task(accuracy: Accuracy) -> TaskFigures:
+    return TaskFigures(
+        task=accuracy.task,
+        n=accuracy.n,
+        chance=accuracy.chance,
+        accuracy=accuracy.value,
+        task_sha256=accuracy.task_sha256,
+        items=accuracy.items,
+    )
+
+
+def _failure(run: Run) -> str:
+    error = run.error
+    return f"{run.label} {run.status}: {error.message if error else 'no reason given'}"

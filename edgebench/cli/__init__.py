@@ -1,0 +1,147 @@
+"""The command line: a group that loads a command's module when it is called.
+
+The only place that catches errors, prints them and chooses an exit code. Imports nothing but
+Click, so that help is there at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+# name -> (module, what it does in one line); the module holds a Click command named `command`.
+COMMANDS = {
+    "devices": ("edgebench.cli.devices", "List the devices known; which one this machine is."),
+    "quantize": ("edgebench.cli.quantize", "Make levels of a model."),
+    "profile": ("edgebench.cli.profile", "Measure speed, memory, energy and accuracy."),
+    "compare": ("edgebench.cli.compare", "Set stored runs side by side."),
+    "pick": ("edgebench.cli.pick", "Pick the artifact that fits your constraints."),
+    "schema": ("edgebench.cli.schema", "Print the JSON Schema of a run."),
+}
+INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and imports one only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of a first use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command's module."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Say which command was meant where none has the name."""
+        if args and args[0] not in COMMANDS:
+            from edgebench.errors import UsageError, nearest
+
+            raise UsageError(f"no command {args[0]!r}", hint=nearest(args[0], COMMANDS))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands' lines without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from edgebench import __version__
+
+        click.echo(f"edgebench {__version__}")
+        ctx.exit()
+
+
+def set_debug(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Remember that tracebacks are wanted."""
+    if wanted:
+        ctx.find_root().meta["edgebench.debug"] = True
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,
+    help="Print the version.",
+)  # fmt: skip
+@click.option(
+    "--debug", is_flag=True, is_eager=True, expose_value=False, callback=set_debug,
+    help="Print a traceback with an error.",
+)  # fmt: skip
+def cli() -> None:
+    """Which build of this language model should run on that device?
+
+    Measures every level of a model on the real device: tokens per second, memory, energy and task
+    accuracy, each with its uncertainty. Then compares, and picks.
+
+    \b
+    Examples:
+      edgebench profile --device cpu
+      edgebench quantize model-f16.gguf --levels q8_0,q4_k_m
+      edgebench compare
+      edgebench pick --device cpu --min-decode 20
+    """
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its code."""
+    sys.exit(run(args))
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit code, after printing its error where there is one."""
+    context: dict[str, Any] = {}
+    try:
+        with cli.make_context("edgebench", list(sys.argv[1:] if args is None else args)) as ctx:
+            context = ctx.meta
+            result = cli.invoke(ctx)
+        return result if isinstance(result, int) else 0
+    except Exception as error:  # noqa: BLE001 - the one place where errors become words
+        return _explain(error, bool(context.get("edgebench.debug")))
+    except KeyboardInterrupt:
+        click.echo("interrupted; what was finished is stored", err=True)
+        return INTERRUPTED
+
+
+def _explain(error: Exception, debug: bool) -> int:
+    from edgebench.errors import EdgebenchError
+
+    if debug and not isinstance(error, click.exceptions.Exit):
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, click.Abort):
+        return INTERRUPTED
+    if isinstance(error, EdgebenchError):
+        _say(error.message, error.hint)
+        return error.exit_code
+    if isinstance(error, click.UsageError):
+        path = error.ctx.command_path if error.ctx else "edgebench"
+        _say(error.format_message(), f"{path} --help")
+        return 2
+    if isinstance(error, BrokenPipeError):
+        sys.stderr.close()  # the reader has gone; nobody is left to hear of it
+        return 1
+    _say(
+        f"{type(error).__name__}: {error}", "this is a fault of edgebench; add --debug to see where"
+    )
+    return 1
+
+
+def _say(message: str, hint: str) -> None:
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    if hint:
+        click.echo(f"hint: {' '.join(hint.split())}", err=True)

@@ -1,0 +1,85 @@
+"""What commands share: the options every one has, reading values with units, printing JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from edgebench.cli import set_debug
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SIZE = re.compile(r"\s*([\d.]+)\s*(B|[kKMG]i?B?)?\s*", re.ASCII)
+_FACTORS = {"k": 1e3, "m": 1e6, "g": 1e9, "ki": 2.0**10, "mi": 2.0**20, "gi": 2.0**30}
+
+
+def common(function: F) -> F:
+    """Add --json and --debug."""
+    function = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(
+        function
+    )
+    return click.option(
+        "--debug", is_flag=True, is_eager=True, expose_value=False, callback=set_debug,
+        help="Print a traceback with an error.",
+    )(function)  # fmt: skip
+
+
+devices_option = click.option(
+    "--devices",
+    "registry",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A devices.yaml to merge on top.",
+)
+
+
+class Unit(click.ParamType):
+    """A number with a unit: `6GiB`, `0.5J`, `2s`, `1%`."""
+
+    def __init__(self, name: str, read: Callable[[str], float | None], example: str) -> None:
+        self.name = name
+        self._read = read
+        self._example = example
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Read the text; fail with an example where it is none."""
+        if isinstance(value, float):
+            return value
+        try:
+            found = self._read(str(value))
+        except ValueError:
+            found = None
+        if found is None or not 0 <= found < float("inf"):
+            self.fail(f"{value!r} is no {self.name}; write for example {self._example}", param, ctx)
+        return found
+
+
+def _bytes(text: str) -> float | None:
+    match = _SIZE.fullmatch(text)
+    if not match:
+        return None
+    unit = (match[2] or "").rstrip("B").lower()
+    return float(match[1]) * _FACTORS.get(unit, 1.0)
+
+
+def _seconds(text: str) -> float | None:
+    text = text.strip()
+    if text.endswith("ms"):
+        return float(text[:-2]) / 1000
+    return float(text.removesuffix("s"))
+
+
+def _share(text: str) -> float | None:
+    text = text.strip()
+    # A bare number is refused: 1 could mean all or one in a hundred.
+    return float(text[:-1]) / 100 if text.endswith("%") else None
+
+
+BYTES = Unit("size", _bytes, "6GiB")
+SECONDS = Unit("time", _seconds, "2s or 300ms")
+JOULES = Unit("energy", lambda text: float(text.strip().removesuffix("J")), "0.5J")
+SHARE = Unit("share", _share, "1%")
+RATE = Unit("rate", float, "10")

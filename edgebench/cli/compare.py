@@ -1,0 +1,58 @@
+"""`edgebench compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgebench.cli.common import common
+
+
+@click.command("compare")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--device", help="Only runs of this device.")
+@click.option("--baseline", help="The level to compare with; by default the most bits a weight.")
+@click.option(
+    "--format", "layout", type=click.Choice(["table", "markdown", "csv", "json"]),
+    default="table", show_default=True,
+)  # fmt: skip
+@common
+def command(
+    paths: tuple[Path, ...], device: str | None, baseline: str | None, layout: str, as_json: bool
+) -> None:
+    """Set stored runs side by side, with paired differences between levels.
+
+    PATHS are files and folders of runs; profiles by default. Runs of other settings, power modes
+    or builds stand in tables of their own.
+
+    \b
+    Examples:
+      edgebench compare
+      edgebench compare profiles/cpu --baseline q8_0 --format markdown
+    """
+    import json
+
+    from edgebench.analyze.compare import compare
+    from edgebench.cli.stored import stored_rows
+    from edgebench.report.tables import as_csv, as_markdown, print_groups
+
+    groups = compare(stored_rows(paths, device), baseline)
+    if as_json or layout == "json":
+        rows = [row.model_dump(mode="json") for group in groups for row in group.rows]
+        grouped = [
+            {
+                **group.model_dump(mode="json", exclude={"rows"}),
+                "artifacts": [row.artifact for row in group.rows],
+            }
+            for group in groups
+        ]
+        click.echo(json.dumps({"rows": rows, "grouped": grouped}))
+    elif layout == "csv":
+        click.echo(as_csv(groups), nl=False)
+    elif layout == "markdown":
+        click.echo(as_markdown(groups), nl=False)
+    else:
+        from rich.console import Console
+
+        print_groups(Console(), groups)

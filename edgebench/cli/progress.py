@@ -1,0 +1,109 @@
+"""Progress on stderr: a bar on a terminal, plain lines elsewhere.
+
+The bar is drawn when something happens and never by a thread: nothing runs beside a measurement.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from edgebench.plan import Case
+from edgebench.records import Run
+from edgebench.report.format import duration, number, plain
+
+
+class Bar(Protocol):
+    """A bar that is told where it stands."""
+
+    def at(self, text: str, done: float, total: float) -> None:
+        """Show a text and a position."""
+        ...
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        ...
+
+
+class _Terminal:
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self.progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            auto_refresh=False,
+            transient=True,
+        )
+        self._task = self.progress.add_task("", total=1)
+
+    def at(self, text: str, done: float, total: float) -> None:
+        self.progress.update(self._task, description=text, completed=done, total=total)
+        self.progress.refresh()
+
+    def say(self, line: str) -> None:
+        self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class _Lines:
+    def at(self, text: str, done: float, total: float) -> None:
+        """Say nothing: a log needs no bar."""
+
+    def say(self, line: str) -> None:
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+
+@contextmanager
+def bar() -> Iterator[Bar]:
+    """Give a bar where stderr is a terminal, and plain lines elsewhere."""
+    if not sys.stderr.isatty():
+        yield _Lines()
+        return
+    terminal = _Terminal()
+    with terminal.progress:
+        yield terminal
+
+
+class SweepProgress:
+    """Shows a sweep case by case; the length of a case is its estimate in seconds."""
+
+    def __init__(self, shown: Bar, costs: dict[str, float]) -> None:
+        self._bar = shown
+        self._costs = costs
+        self._done: dict[str, float] = {}
+
+    def started(self, case: Case) -> None:
+        """Name the case that runs now."""
+        self._show(case)
+
+    def ticked(self, case: Case, done: int, total: int) -> None:
+        """Count a part of a case."""
+        self._done[case.label] = self._costs.get(case.label, 1.0) * done / max(total, 1)
+        self._show(case)
+
+    def ended(self, run: Run) -> None:
+        """Print the case's main figure, or why it has none."""
+        label = f"{run.artifact.level} {run.label}"
+        self._done[label] = self._costs.get(label, 1.0)
+        self._bar.say(plain(f"{label:<16} {_outcome(run)}  ({duration(run.wall_s)})"))
+
+    def _show(self, case: Case) -> None:
+        self._bar.at(plain(case.label, 24), sum(self._done.values()), sum(self._costs.values()))
+
+
+def _outcome(run: Run) -> str:
+    if run.status != "ok":
+        return f"{run.status}: {run.error.message if run.error else 'no reason given'}"
+    if run.speed:
+        prefill, decode = run.speed.prefill.tokens_per_s, run.speed.decode.tokens_per_s
+        return f"prefill {number(prefill.value)} tok/s, decode {number(decode.value)} tok/s"
+    if run.accuracy:
+        return f"accuracy {100 * run.accuracy.value.value:.1f} % of {run.accuracy.n} items"
+    return "ok"

@@ -1,0 +1,1 @@
+"""Make artifacts: a file a format. `levels.py` names the levels."""

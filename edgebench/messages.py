@@ -1,0 +1,174 @@
+"""What a parent and its worker say to each other: one JSON object a line.
+
+Knows the requests, the replies and how a line is read. A reply comes from another process,
+perhaps from another machine: it is validated here before anyone believes it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from edgebench.errors import EdgebenchError
+from edgebench.records import (
+    Artifact,
+    Count,
+    ItemResult,
+    Memory,
+    Positive,
+    Real,
+    Record,
+    RunError,
+    RuntimeInfo,
+    Settings,
+    Snapshot,
+    Status,
+    Task,
+    Text,
+    Workload,
+)
+
+MAX_LINE_BYTES = 64 * 1024 * 1024
+
+
+class Open(Record):
+    """Load an artifact; `context` is the KV cells wanted, `sequences` how many may share them."""
+
+    request: Literal["open"] = "open"
+    runtime: Text
+    artifact: Artifact
+    settings: Settings
+    context: Count
+    sequences: Count = 1
+
+
+class SpeedTest(Record):
+    """Run repetitions of a workload; warm up first where asked."""
+
+    request: Literal["speed"] = "speed"
+    workload: Workload
+    repetitions: Count
+    warm_up: bool
+
+
+class ScoreTask(Record):
+    """Answer the items of a task."""
+
+    request: Literal["score"] = "score"
+    task: Task
+
+
+class Close(Record):
+    """Free the session and end the process."""
+
+    request: Literal["close"] = "close"
+
+
+Request = Annotated[Open | SpeedTest | ScoreTask | Close, Field(discriminator="request")]
+
+
+class Opened(Record):
+    """The session is ready."""
+
+    reply: Literal["opened"] = "opened"
+    runtime: RuntimeInfo
+    load_s: Real
+    weights_bytes: Count | None
+    kv_cache_bytes: Count | None
+    before: Snapshot
+
+
+class Sample(Record):
+    """A sensor's reading on the worker's monotonic clock."""
+
+    t_ns: int
+    rail: Text
+    value: Real
+    unit: Literal["W", "J"]
+    kind: Literal["measured", "derived", "estimated"]
+
+
+class Trial(Record):
+    """One repetition: seconds of each phase, and of each generated token."""
+
+    prefill_s: Positive
+    ttft_s: Positive
+    decode_s: Positive
+    token_s: tuple[Positive, ...]
+
+
+class SpeedResult(Record):
+    """Repetitions of a workload, and the memory and condition after them."""
+
+    reply: Literal["speed"] = "speed"
+    trials: tuple[Trial, ...]
+    warm_up_rounds: Count
+    memory: Memory
+    after: Snapshot
+    samples: tuple[Sample, ...] = ()
+    energy_reason: Text | None = None
+
+
+class ScoreResult(Record):
+    """The items' answers, and the memory and condition after them."""
+
+    reply: Literal["score"] = "score"
+    items: tuple[ItemResult, ...]
+    memory: Memory
+    after: Snapshot
+
+
+class Progress(Record):
+    """A sign of life inside a long request."""
+
+    reply: Literal["progress"] = "progress"
+    done: Count
+    total: Count
+
+
+class Failed(Record):
+    """The request failed; the worker lives on."""
+
+    reply: Literal["failed"] = "failed"
+    status: Status
+    error: RunError
+
+
+Reply = Annotated[
+    Opened | SpeedResult | ScoreResult | Progress | Failed, Field(discriminator="reply")
+]
+
+_REQUEST: TypeAdapter[Open | SpeedTest | ScoreTask | Close] = TypeAdapter(Request)
+_REPLY: TypeAdapter[Opened | SpeedResult | ScoreResult | Progress | Failed] = TypeAdapter(Reply)
+
+
+class ProtocolError(EdgebenchError):
+    """The other side said something that is no message."""
+
+
+def read_request(line: bytes) -> Open | SpeedTest | ScoreTask | Close:
+    """Parse one request line; raise ProtocolError where it is none."""
+    try:
+        return _REQUEST.validate_json(line)
+    except ValidationError as error:
+        raise ProtocolError(_first(error, "request")) from None
+
+
+def read_reply(line: bytes) -> Opened | SpeedResult | ScoreResult | Progress | Failed:
+    """Parse one reply line; raise ProtocolError where it is none."""
+    try:
+        return _REPLY.validate_json(line)
+    except ValidationError as error:
+        raise ProtocolError(_first(error, "reply")) from None
+
+
+def write(message: Record) -> bytes:
+    """Return a message as one line."""
+    return message.model_dump_json().encode() + b"\n"
+
+
+def _first(error: ValidationError, what: str) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the line"
+    return f"the {what} is no message: {where}: {first['msg']}"

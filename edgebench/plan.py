@@ -1,0 +1,119 @@
+"""Plan a sweep: artifacts x workloads and tasks -> cases with stable ids.
+
+Knows workloads' names and how long a case may take. Runs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgebench.errors import UsageError, nearest
+from edgebench.records import Artifact, Settings, Task, Workload
+
+# name -> (prompt, generated): what people do with a model on a small board.
+WORKLOADS = {
+    "chat": (512, 128),
+    "rag": (2048, 128),
+    "summarize": (4096, 256),
+    "short": (64, 32),
+    "generate": (32, 512),
+}
+_SIZES = re.compile(r"(\d{1,7})\+(\d{1,7})(?:@(\d{1,7}))?")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One artifact on one device with one workload or one task."""
+
+    artifact: Artifact
+    device: str
+    runtime: str
+    settings: Settings
+    workload: Workload | None = None
+    task: Task | None = None
+
+    @property
+    def label(self) -> str:
+        """Name the case for a person."""
+        what = self.workload.name if self.workload else (self.task.name if self.task else "?")
+        return f"{self.artifact.level} {what}"
+
+
+def parse_workload(text: str, repetitions: int) -> Workload | None:
+    """Read `chat`, `512+128`, `512+128@4096` or `none`.
+
+    Raises UsageError on anything else.
+    """
+    if text == "none":
+        return None
+    if text in WORKLOADS:
+        prompt, generate = WORKLOADS[text]
+        return Workload(
+            name=text, prompt_tokens=prompt, generate_tokens=generate, repetitions=repetitions
+        )
+    match = _SIZES.fullmatch(text)
+    if not match or not int(match[1]) or not int(match[2]):
+        raise UsageError(
+            f"unknown workload {text!r}",
+            hint=f"{nearest(text, [*WORKLOADS, 'none'])} Or write prompt+generated@depth, "
+            "for example 512+128@4096",
+        )
+    return Workload(
+        name=text,
+        prompt_tokens=int(match[1]),
+        generate_tokens=int(match[2]),
+        depth=int(match[3] or 0),
+        repetitions=repetitions,
+    )
+
+
+def case_id(case: Case, runtime_version: str) -> str:
+    """Return the case's id: the same for the same inputs, another for any change of them.
+
+    Repetitions are left out: more of them are a better measurement of the same case.
+    """
+    workload = case.workload.model_dump(exclude={"repetitions", "name"}) if case.workload else None
+    what = {
+        "artifact": case.artifact.sha256,
+        "device": case.device,
+        "runtime": [case.runtime, runtime_version],
+        "settings": case.settings.model_dump(),
+        "workload": workload,
+        "task": [case.task.name, case.task.metric, case.task.sha256] if case.task else None,
+    }
+    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+    return digest[:16]
+
+
+def estimate_s(case: Case) -> float:
+    """Guess the seconds that a case takes, from the size of its weights on a slow processor.
+
+    A guess to plan a coffee by, not a prediction: 20 GFLOP/s for prompts, 8 GB/s for tokens.
+    """
+    flop_a_token = 2.0 * case.artifact.parameters
+    prompt_s = flop_a_token / 20e9
+    token_s = case.artifact.size_bytes / 8e9
+    start_s = 2.0
+    if case.workload:
+        work = case.workload
+        once = work.prompt_tokens * prompt_s + work.generate_tokens * token_s
+        return start_s + (work.repetitions + 1) * once + work.depth * prompt_s
+    if case.task:
+        words = sum(
+            len(item.context) / 4 + sum(len(choice) / 8 for choice in item.choices)
+            for item in case.task.items
+        )
+        return start_s + words * prompt_s
+    return start_s
+
+
+def in_order(cases: Sequence[Case]) -> tuple[list[Case], list[Case]]:
+    """Split cases into those of speed and those of accuracy, each in the given order."""
+    return (
+        [case for case in cases if case.workload is not None],
+        [case for case in cases if case.workload is None],
+    )

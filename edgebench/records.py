@@ -1,0 +1,296 @@
+"""The records that cross modules: artifact, device, workload, run, and what they hold.
+
+Knows their fields, their schema version and how they read from JSON. Knows nothing of how a
+figure is measured or judged. All records are frozen; missing is None, with a reason beside it.
+Sizes are bytes, times seconds, energy joules, unless a name ends in another unit.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Count = Annotated[int, Field(ge=0)]
+Real = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Text = Annotated[str, Field(max_length=10_000)]
+
+Status = Literal["ok", "oom", "crashed", "timeout", "unsupported", "failed"]
+
+
+class Record(BaseModel):
+    """A frozen record; fields it does not know are ignored, so a newer minor version reads."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class Estimate(Record):
+    """A figure with its interval: 95 % unless `method` says otherwise."""
+
+    value: Real
+    low: Real
+    high: Real
+    n: Count
+    method: Text
+
+
+class Artifact(Record):
+    """One model at one level in one format."""
+
+    name: Text
+    model: Text
+    format: Literal["gguf", "onnx", "fake"]
+    level: Text
+    path: Text
+    sha256: Text
+    size_bytes: Count
+    parameters: Count
+    bits_per_weight: Real
+    tensor_types: dict[str, Count] = Field(description="tensor type -> number of tensors")
+    fallback_tensors: dict[str, str] | None = Field(
+        description="tensor -> type written in place of the one the level's name promises; "
+        "None where the artifact was not made here, so that nobody counted"
+    )
+    requantized_from: str | None = Field(
+        default=None, description="level of the already quantized model it was made from"
+    )
+    architecture: Text = ""
+    context_length: Count = 0
+    notes: tuple[Text, ...] = ()
+
+
+class Settings(Record):
+    """What the runtime is asked for, as llama-bench names and defaults it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threads: Annotated[int, Field(ge=0, le=1024)] = Field(
+        default=0, description="0: the physical cores, or the big ones where they differ"
+    )
+    gpu_layers: Annotated[int, Field(ge=-1)] = Field(default=0, description="-1: all layers")
+    batch: Annotated[int, Field(ge=1, le=65536)] = 2048
+    micro_batch: Annotated[int, Field(ge=1, le=65536)] = 512
+    flash_attention: Literal["auto", "on", "off"] = "auto"
+    kv_type: Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"] = "f16"
+    load_mode: Literal["auto", "none", "mmap", "mlock"] = "auto"
+
+
+class Workload(Record):
+    """Prompt tokens and generated tokens, each measured from `depth` tokens of context."""
+
+    name: Text
+    prompt_tokens: Annotated[int, Field(ge=1, le=10_000_000)]
+    generate_tokens: Annotated[int, Field(ge=1, le=10_000_000)]
+    depth: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    repetitions: Annotated[int, Field(ge=1, le=1000)] = 5
+
+    @property
+    def context(self) -> int:
+        """Return the KV cells that the workload needs."""
+        return self.depth + max(self.prompt_tokens, self.generate_tokens)
+
+
+class Item(Record):
+    """A multiple-choice item: choices continue the context after a space."""
+
+    id: Text
+    context: Annotated[str, Field(max_length=200_000)]
+    choices: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=2)]
+    gold: Count
+    category: Text = ""
+
+    @model_validator(mode="after")
+    def _gold_is_a_choice(self) -> Item:
+        if self.gold >= len(self.choices):
+            raise ValueError(f"gold is {self.gold}, but there are {len(self.choices)} choices")
+        if len(set(self.choices)) != len(self.choices):
+            raise ValueError("a choice stands twice")
+        return self
+
+
+class Task(Record):
+    """An accuracy measurement: items and the metric that scores them."""
+
+    name: Text
+    metric: Literal["acc_norm"]
+    items: tuple[Item, ...]
+    sha256: Text
+
+
+class DeviceInfo(Record):
+    """The machine that a run was measured on."""
+
+    name: Text
+    board: Text | None = None
+    soc: Text | None = None
+    cpu: Text | None = None
+    gpu: Text | None = None
+    memory_bytes: Count | None = None
+    os: Text | None = None
+    kernel: Text | None = None
+    l4t: Text | None = None
+    power_mode: Text | None = None
+
+
+class Snapshot(Record):
+    """The machine's condition at one moment; None where this machine does not tell."""
+
+    governor: Text | None = None
+    clocks_hz: dict[str, Real] = {}
+    temperature_c: dict[str, Real] = {}
+    throttled: bool | None = None
+    load: Real | None = None
+    free_bytes: Count | None = None
+
+
+class Conditions(Record):
+    """Snapshots around a case and what they warn of."""
+
+    before: Snapshot = Snapshot()
+    after: Snapshot = Snapshot()
+    warnings: tuple[Text, ...] = ()
+
+
+class RuntimeInfo(Record):
+    """The runtime that ran the case, with what it really took of the settings."""
+
+    name: Text
+    version: Text
+    build: Text
+    provider: Text
+    threads: Count
+    gpu_layers: int
+    kv_type: Text
+    flash_attention: Text
+    batch: Count
+    micro_batch: Count
+    context: Count
+    load_mode: Text = "auto"
+
+
+class PhaseSpeed(Record):
+    """Tokens per second of one phase, with every repetition's seconds."""
+
+    tokens_per_s: Estimate
+    samples_s: tuple[Positive, ...]
+    tokens: Count
+
+
+class Percentiles(Record):
+    """Percentiles over all single-token latencies, in seconds."""
+
+    p50: Positive
+    p90: Positive
+    p99: Positive
+
+
+class Speed(Record):
+    """What a workload took: load, prefill, decode, first token, each token."""
+
+    load_s: Real
+    prefill: PhaseSpeed
+    decode: PhaseSpeed
+    ttft_s: Estimate
+    token_latency_s: Percentiles
+
+
+class Memory(Record):
+    """Memory of the worker process; file-backed pages apart, since the kernel may drop them."""
+
+    peak_rss_bytes: Count | None = None
+    anonymous_bytes: Count | None = None
+    file_bytes: Count | None = None
+    vram_bytes: Count | None = None
+    weights_bytes: Count | None = None
+    kv_cache_bytes: Count | None = None
+    system_delta_bytes: int | None = None
+
+
+class PhaseEnergy(Record):
+    """Joules of one phase, with idle power (gross) and without it (net)."""
+
+    gross_j: Estimate
+    net_j: Estimate
+    j_per_token: Estimate
+
+
+class Energy(Record):
+    """Energy from one source."""
+
+    source: Text
+    rails: tuple[Text, ...]
+    kind: Literal["measured", "derived", "estimated"]
+    period_s: Positive
+    idle_w: Estimate
+    prefill: PhaseEnergy | None = None
+    decode: PhaseEnergy | None = None
+
+
+class ItemResult(Record):
+    """One item's answer: log-likelihood and bytes of each choice, and the choice taken."""
+
+    id: Text
+    correct: bool
+    chosen: Count
+    loglikelihoods: tuple[Real, ...] = ()
+
+
+class Accuracy(Record):
+    """A task's result, with every item."""
+
+    task: Text
+    task_sha256: Text
+    metric: Text
+    n: Count
+    value: Estimate
+    chance: Real
+    items: tuple[ItemResult, ...]
+
+
+class RunError(Record):
+    """Why a case has no figures."""
+
+    type: Text
+    message: Text
+    hint: Text = ""
+    signal: int | None = None
+
+
+class Run(Record):
+    """The record of one case: one line of JSON."""
+
+    schema_: Literal["edgebench.run/1"] = Field(default="edgebench.run/1", alias="schema")
+    run_id: Text
+    case_id: Text
+    created: Text = Field(description="UTC, ISO 8601")
+    status: Status
+    error: RunError | None = None
+    artifact: Artifact
+    device: DeviceInfo
+    conditions: Conditions = Conditions()
+    runtime: RuntimeInfo | None = None
+    settings: Settings = Settings()
+    workload: Workload | None = None
+    task: Text | None = None
+    speed: Speed | None = None
+    memory: Memory | None = None
+    energy: tuple[Energy, ...] = ()
+    energy_reason: Text | None = None
+    accuracy: Accuracy | None = None
+    wall_s: Real = 0.0
+
+    @property
+    def label(self) -> str:
+        """Name what the run measured."""
+        return self.workload.name if self.workload else (self.task or "")
+
+    def to_line(self) -> str:
+        """Return the run as one line of JSON, without a newline."""
+        return self.model_dump_json(by_alias=True)
+
+
+def run_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a run."""
+    schema = Run.model_json_schema(by_alias=True, mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -1,0 +1,1 @@
+"""Show rows and picks to a person. The only place where units are scaled."""

@@ -1,0 +1,58 @@
+"""Say a pick in words: the decision, what was rejected and why, what to measure next."""
+
+from __future__ import annotations
+
+from edgebench.analyze.pick import Pick
+from edgebench.records import Estimate
+from edgebench.report.format import MIB, number, plain
+
+_UNITS = {
+    "max-memory": (1 / MIB, "MiB"),
+    "min-decode": (1.0, "tok/s"),
+    "max-ttft": (1.0, "s"),
+    "max-energy": (1.0, "J/tok"),
+    "max-accuracy-loss": (100.0, "points lost"),
+}
+
+
+def pick_lines(decision: Pick) -> list[str]:
+    """Return the lines that tell a person the decision."""
+    head = {
+        "picked": f"Picked: {decision.artifact}",
+        "none": "Nothing fits: every artifact breaks a constraint.",
+        "undecided": "Undecided: the evidence does not decide.",
+    }[decision.decision]
+    lines = [head, f"  {decision.reason}."]
+    if decision.decision == "undecided" and decision.satisfying:
+        lines.append(f"  satisfying for certain: {', '.join(decision.satisfying)}")
+    lines += [
+        f"  rejected {one.artifact}: {one.constraint} {_value(one.constraint, one.limit)}, "
+        f"measured {_interval(one.constraint, one.estimate)}"
+        for one in decision.rejected
+    ]
+    for one in decision.measure_next:
+        line = f"  open {one.artifact}: {one.constraint}"
+        if one.limit is not None:
+            line += f" {_value(one.constraint, one.limit)}"
+        if one.estimate:
+            line += f", measured {_interval(one.constraint, one.estimate)}"
+        lines.append(f"{line}; {one.message}")
+    lines.append(f"  best trade-offs (Pareto): {', '.join(decision.pareto)}")
+    return [plain(line, 2000) for line in lines]
+
+
+def _value(constraint: str, value: float) -> str:
+    factor, unit = _UNITS.get(constraint, (1.0, ""))
+    return f"{number(value * factor)} {unit}".strip()
+
+
+def _interval(constraint: str, estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "nothing"
+    factor, unit = _UNITS.get(constraint, (1.0, ""))
+    value, low, high = (
+        number(part * factor) for part in (estimate.value, estimate.low, estimate.high)
+    )
+    if low == high:
+        return f"{value} {unit}"
+    return f"{value} {unit} [{low}, {high}]"

@@ -1,0 +1,196 @@
+"""Tables of rows: for a terminal of 80 columns, for Markdown, for CSV.
+
+Knows groups of compared rows and how to show them. Text that came from files is stripped of
+control characters, and never read as markup.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from edgebench.analyze.compare import Group
+from edgebench.analyze.summarize import Row
+from edgebench.records import Estimate
+from edgebench.report.format import mebibytes, percent, plain, points, with_interval
+
+
+def print_groups(console: Console, groups: Iterable[Group]) -> None:
+    """Print each group as a table, with its notes beneath."""
+    for group in groups:
+        console.print(_title(group))
+        console.print(_table(group))
+        for note in _notes(group):
+            console.print(Text(note))
+
+
+def _title(group: Group) -> Text:
+    board = f" ({group.board})" if group.board else ""
+    workload = f", {group.workload}" if group.workload else ""
+    return Text(plain(f"{group.model} on {group.device}{board}{workload}"), style="bold")
+
+
+def _table(group: Group) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
+    task = _first_task(group.rows)
+    headers = ["level", "file", "prefill\ntok/s", "decode\ntok/s", "peak\nmemory", "energy\nJ/tok"]
+    headers += [f"{plain(task, 12)}\naccuracy", f"against\n{plain(group.baseline, 10)}"] * bool(
+        task
+    )
+    for index, header in enumerate(headers):
+        table.add_column(header, justify="left" if index == 0 else "right", no_wrap=True)
+    for row in group.rows:
+        table.add_row(*(Text(cell) for cell in _cells(row, bool(task), group.baseline)))
+    return table
+
+
+def _cells(row: Row, with_task: bool, baseline: str) -> list[str]:
+    cells = [
+        plain(row.level, 12) + _marks(row),
+        f"{mebibytes(row.size_bytes)}\n{row.bits_per_weight:.2f} b/w",
+        with_interval(row.prefill),
+        with_interval(row.decode),
+        mebibytes(row.peak_rss_bytes),
+        with_interval(row.energy_j_per_token) if row.energy_j_per_token else "none",
+    ]
+    if with_task:
+        figures = row.tasks[0] if row.tasks else None
+        is_baseline = row.level == baseline
+        cells += [
+            percent(figures.accuracy if figures else None),
+            "baseline" if is_baseline else points(figures.difference if figures else None),
+        ]
+    return cells
+
+
+def _marks(row: Row) -> str:
+    return "*" * bool(row.requantized_from) + "†" * bool(row.fallback_tensors)
+
+
+def _first_task(rows: Sequence[Row]) -> str:
+    return next((row.tasks[0].task for row in rows if row.tasks), "")
+
+
+def _notes(group: Group) -> list[str]:
+    rows = group.rows
+    notes = []
+    if any(row.decode for row in rows):
+        notes.append(
+            "Medians over repetitions, 95 % intervals beneath; decode starts at the workload's "
+            "depth, as llama-bench's tg."
+        )
+    if any(row.energy_j_per_token is None for row in rows):
+        reasons = dict.fromkeys(row.energy_reason for row in rows if row.energy_reason)
+        notes += [f"Energy: none. {plain(reason)}." for reason in reasons if reason]
+    tasks = [row.tasks[0] for row in rows if row.tasks]
+    if tasks:
+        notes.append(
+            f"{plain(tasks[0].task, 40)}: {tasks[0].n} items, {100 * tasks[0].chance:.0f} % by "
+            "chance; differences in points, paired on the same items."
+        )
+    notes += _difference_notes(rows)
+    sources = dict.fromkeys(row.requantized_from for row in rows if row.requantized_from)
+    notes += [
+        f"* made from an already quantized {plain(source, 20)}: its loss is in every figure."
+        for source in sources
+    ]
+    notes += [
+        f"† {plain(row.level, 20)}: {row.fallback_tensors} of {row.tensors} tensors could not "
+        "have the level's type."
+        for row in rows
+        if row.fallback_tensors
+    ]
+    notes += [
+        f"! {plain(row.level, 20)} {plain(failure)}" for row in rows for failure in row.failures
+    ]
+    warnings = dict.fromkeys(warning for row in rows for warning in row.warnings)
+    notes += [f"! {plain(warning)}" for warning in warnings]
+    return notes
+
+
+def _difference_notes(rows: Sequence[Row]) -> list[str]:
+    found = [
+        f"{plain(row.level, 20)} differs (McNemar, Holm: p = {task.p_holm:.2g})"
+        for row in rows
+        for task in row.tasks[:1]
+        if task.p_holm is not None and task.p_holm < 0.05
+    ]
+    return [f"{'; '.join(found)}."] if found else []
+
+
+FIELDS = (
+    "device", "board", "setup", "workload", "model", "level", "artifact", "size_bytes",
+    "bits_per_weight", "prefill_tokens_per_s", "prefill_low", "prefill_high",
+    "decode_tokens_per_s", "decode_low", "decode_high", "ttft_s", "ttft_low", "ttft_high",
+    "peak_rss_bytes", "energy_j_per_token", "energy_low", "energy_high", "energy_reason", "task",
+    "n", "accuracy", "accuracy_low", "accuracy_high", "difference", "difference_low",
+    "difference_high", "p_holm",
+)  # fmt: skip
+
+
+def as_csv(groups: Iterable[Group]) -> str:
+    """Return rows as CSV in SI units; an absent figure is empty.
+
+    A cell that a spreadsheet could take for a formula is quoted with an apostrophe.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(FIELDS)
+    for group in groups:
+        for row in group.rows:
+            writer.writerow([_safe(cell) for cell in _flat(row)])
+    return out.getvalue()
+
+
+def _flat(row: Row) -> list[object]:
+    task = row.tasks[0] if row.tasks else None
+    return [
+        row.device, row.board, row.setup, row.workload, row.model, row.level, row.artifact,
+        row.size_bytes, row.bits_per_weight, *_three(row.prefill), *_three(row.decode),
+        *_three(row.ttft_s), row.peak_rss_bytes, *_three(row.energy_j_per_token),
+        row.energy_reason, task.task if task else None, task.n if task else None,
+        *_three(task.accuracy if task else None), *_three(task.difference if task else None),
+        task.p_holm if task else None,
+    ]  # fmt: skip
+
+
+def _three(estimate: Estimate | None) -> tuple[object, object, object]:
+    if estimate is None:
+        return None, None, None
+    return estimate.value, estimate.low, estimate.high
+
+
+def _safe(cell: object) -> object:
+    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{cell}"
+    return cell
+
+
+def as_markdown(groups: Iterable[Group]) -> str:
+    """Return each group as a Markdown table."""
+    return "\n".join(_markdown(group) for group in groups)
+
+
+def _markdown(group: Group) -> str:
+    task = _first_task(group.rows)
+    heads = ["level", "file", "prefill tok/s", "decode tok/s", "peak memory", "energy J/tok"]
+    heads += [f"{task} accuracy", f"against {group.baseline}"] * bool(task)
+    lines = [f"**{_escape(_title(group).plain)}**", "", _line(heads), _line(["---"] * len(heads))]
+    for row in group.rows:
+        cells = _cells(row, bool(task), group.baseline)
+        lines.append(_line([cell.replace("\n", " (", 1) + ")" * ("\n" in cell) for cell in cells]))
+    lines += ["", *(f"- {_escape(note)}" for note in _notes(group)), ""]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(_escape(cell) for cell in cells) + " |"
+
+
+def _escape(text: str) -> str:
+    return plain(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

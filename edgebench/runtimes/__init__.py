@@ -1,0 +1,121 @@
+"""Runtimes: the protocol of a session, and which runtime runs which artifact.
+
+Knows names and shapes. A runtime's own ways stay in its own file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from edgebench.errors import MissingExtraError, UsageError, nearest
+from edgebench.records import Artifact, RuntimeInfo, Settings
+
+RUNTIMES = {
+    "llama.cpp": "edgebench.runtimes.llamacpp:LlamaCpp",
+    "fake": "edgebench.runtimes.fake:Fake",
+}
+FORMATS = {"gguf": "llama.cpp", "fake": "fake"}
+PACKAGES = {"llama.cpp": ("llama-cpp-python", "gguf")}  # the package to install, and its extra
+
+
+@dataclass(frozen=True)
+class Span:
+    """A sequence of tokens of which those from `start` on are scored; 0 < start < len(tokens)."""
+
+    tokens: tuple[int, ...]
+    start: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """Natural-log likelihood of a span's scored tokens, and whether each was the likeliest."""
+
+    loglikelihood: float
+    greedy: bool
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a session must hold: KV cells, and the sequences that may share them."""
+
+    context: int
+    sequences: int = 1
+
+
+class Session(Protocol):
+    """An artifact loaded in a runtime."""
+
+    info: RuntimeInfo
+    weights_bytes: int | None
+    kv_cache_bytes: int | None
+    vocabulary: int
+
+    def encode(self, text: str) -> list[int]:
+        """Tokenize text with the model's own tokenizer; special tokens in it are plain text."""
+        ...
+
+    def start_token(self) -> int | None:
+        """Return the token that the model wants before any text, or None."""
+        ...
+
+    def reset(self, depth: int) -> None:
+        """Make the KV cache hold exactly `depth` synthetic tokens."""
+        ...
+
+    def synthetic(self, count: int) -> list[int]:
+        """Return `count` pseudo-random tokens, the same ones each time."""
+        ...
+
+    def prefill(self, tokens: Sequence[int]) -> None:
+        """Evaluate tokens after what the KV cache holds; return when the last one is done."""
+        ...
+
+    def decode(self, count: int) -> list[int]:
+        """Evaluate `count` tokens one by one; return `perf_counter_ns` after each."""
+        ...
+
+    def first_token(self) -> int:
+        """Return the likeliest token after what was evaluated last."""
+        ...
+
+    def score(self, spans: Sequence[Span]) -> list[Score]:
+        """Score spans, in order; prefixes that neighbours share are evaluated once."""
+        ...
+
+    def close(self) -> None:
+        """Free the model."""
+        ...
+
+
+class Runtime(Protocol):
+    """Loads artifacts of one format."""
+
+    def open(self, artifact: Artifact, settings: Settings, room: Room) -> Session:
+        """Load an artifact; raise EdgebenchError where it can't be."""
+        ...
+
+
+def get_runtime(name: str) -> Runtime:
+    """Return a runtime by name; raise UsageError on an unknown one."""
+    if name not in RUNTIMES:
+        raise UsageError(f"unknown runtime {name!r}", hint=nearest(name, RUNTIMES))
+    module, _, attribute = RUNTIMES[name].partition(":")
+    return cast(Runtime, getattr(importlib.import_module(module), attribute)())
+
+
+def runtime_version(name: str) -> str:
+    """Return the version of a runtime's package without loading it.
+
+    Raises MissingExtraError where the package is not installed.
+    """
+    if name not in PACKAGES:
+        return "1"
+    package, extra = PACKAGES[name]
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        raise MissingExtraError(package, extra) from None

@@ -1,0 +1,367 @@
+"""llama.cpp through the low-level API of llama-cpp-python; flags as llama-bench sets them.
+
+Knows models, contexts, batches and what llama.cpp's log says of buffers and flash attention.
+The high-level `Llama` class is not used: it keeps evaluated prefixes, so a repeated prompt would
+cost nothing. Measures nothing itself.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from edgebench.errors import (
+    BadFileError,
+    EdgebenchError,
+    MissingExtraError,
+    OutOfMemoryError,
+    UnsupportedError,
+)
+from edgebench.records import Artifact, RuntimeInfo, Settings
+from edgebench.runtimes import Room, Score, Span
+from edgebench.runtimes.packing import Group, group, pack, trunk_length
+from edgebench.system import compute_cores
+
+_KV_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}
+_FLASH = {"auto": -1, "off": 0, "on": 1}
+_LOAD_MODES = {"auto": -1, "none": 0, "mmap": 1, "mlock": 2}
+_KV_BUFFER = re.compile(r"(?:KV|RS) buffer size =\s*([\d.]+) MiB")
+_MEMORY_WORDS = ("failed to allocate", "out of memory", "bad_alloc", "unable to allocate")
+_DEBUG = 1  # GGML_LOG_LEVEL_DEBUG
+_SYNTHETIC_SEED = 1
+
+
+class LlamaCpp:
+    """Loads GGUF artifacts."""
+
+    def open(self, artifact: Artifact, settings: Settings, room: Room) -> LlamaCppSession:
+        """Load a GGUF file and make a context of `room`.
+
+        Raises BadFileError where llama.cpp refuses the file, OutOfMemoryError where it does not
+        fit, UnsupportedError where this build has no GPU for the layers asked for.
+        """
+        try:
+            from llama_cpp import llama_cpp as api
+        except ImportError:
+            raise MissingExtraError("llama-cpp-python", "gguf") from None
+        if settings.gpu_layers and not api.llama_supports_gpu_offload():
+            raise UnsupportedError(
+                "this build of llama-cpp-python has no GPU support",
+                hint='reinstall it with CMAKE_ARGS="-DGGML_CUDA=on", or set gpu_layers=0',
+            )
+        return LlamaCppSession(api, artifact, settings, room)
+
+
+class LlamaCppSession:
+    """A model and a context, both freed by `close`."""
+
+    def __init__(self, api: Any, artifact: Artifact, settings: Settings, room: Room) -> None:
+        self._api = api
+        self._log: list[str] = []
+        self._context: Any = None
+        self._start_logging()
+        api.llama_backend_init()
+        self._model = self._load(artifact, settings)
+        self._vocab = api.llama_model_get_vocab(self._model)
+        self._context = self._make_context(artifact, settings, room)
+        self._memory = api.llama_get_memory(self._context)
+        self.vocabulary = int(api.llama_vocab_n_tokens(self._vocab))
+        self.weights_bytes: int | None = int(api.llama_model_size(self._model))
+        self.kv_cache_bytes = self._kv_bytes()
+        self.info = self._info(settings)
+        self._sequences = room.sequences
+        self._synthetic = _synthetic_tokens(self.vocabulary)
+        self._one = (api.llama_token * 1)()
+        self._batch: Any = None
+
+    # loading
+
+    def _start_logging(self) -> None:
+        @self._api.llama_log_callback  # type: ignore[untyped-decorator]
+        def on_log(level: int, text: bytes, _: Any) -> None:
+            if level == _DEBUG:
+                return
+            line = text.decode("utf-8", "replace")
+            self._log.append(line)
+            sys.stderr.write(line)
+
+        self._on_log = on_log  # llama.cpp keeps the pointer; Python must keep the function
+        self._api.llama_log_set(on_log, None)
+
+    def _load(self, artifact: Artifact, settings: Settings) -> Any:
+        parameters = self._api.llama_model_default_params()
+        parameters.n_gpu_layers = settings.gpu_layers
+        parameters.load_mode = _LOAD_MODES[settings.load_mode]
+        model = self._api.llama_model_load_from_file(os.fsencode(artifact.path), parameters)
+        if not model:
+            raise self._failure(f"llama.cpp can't load {artifact.name}")
+        return model
+
+    def _make_context(self, artifact: Artifact, settings: Settings, room: Room) -> Any:
+        threads = settings.threads or compute_cores()
+        parameters = self._api.llama_context_default_params()
+        parameters.n_ctx = room.context
+        parameters.n_batch = settings.batch
+        parameters.n_ubatch = settings.micro_batch
+        parameters.n_seq_max = room.sequences
+        parameters.kv_unified = room.sequences > 1
+        parameters.n_threads = parameters.n_threads_batch = threads
+        parameters.flash_attn_type = _FLASH[settings.flash_attention]
+        parameters.type_k = parameters.type_v = _KV_TYPES[settings.kv_type]
+        parameters.swa_full = False
+        context = self._api.llama_init_from_model(self._model, parameters)
+        if not context:
+            raise self._failure(
+                f"llama.cpp can't make a context of {room.context} tokens for {artifact.name}"
+            )
+        return context
+
+    def _failure(self, what: str) -> EdgebenchError:
+        said = " ".join(line.strip() for line in self._log[-4:])[-500:]
+        self.close()
+        if any(word in said.lower() for word in _MEMORY_WORDS):
+            return OutOfMemoryError(f"{what}: {said}", hint="take a smaller level or context")
+        return BadFileError(f"{what}: {said}", hint="the file may be of a newer or unknown kind")
+
+    def _kv_bytes(self) -> int | None:
+        sizes = [float(match) for match in _KV_BUFFER.findall("".join(self._log))]
+        return round(sum(sizes) * 2**20) if sizes else None
+
+    def _info(self, settings: Settings) -> RuntimeInfo:
+        api, log = self._api, "".join(self._log)
+        flash = settings.flash_attention
+        if flash == "auto":
+            flash = "on" if "Flash Attention enabled" in log else "off"  # type: ignore[assignment]
+        return RuntimeInfo(
+            name="llama.cpp",
+            version=_version(api),
+            build=api.llama_print_system_info().decode("utf-8", "replace").strip(" |"),
+            provider="gpu" if settings.gpu_layers else "cpu",
+            threads=int(api.llama_n_threads(self._context)),
+            gpu_layers=settings.gpu_layers,
+            kv_type=settings.kv_type,
+            flash_attention=flash,
+            batch=int(api.llama_n_batch(self._context)),
+            micro_batch=int(api.llama_n_ubatch(self._context)),
+            context=int(api.llama_n_ctx(self._context)),
+            load_mode=settings.load_mode,
+        )
+
+    # text
+
+    def encode(self, text: str) -> list[int]:
+        """Tokenize text; special tokens written in it are plain text."""
+        raw = text.encode()
+        room = len(raw) + 8
+        tokens = (self._api.llama_token * room)()
+        count = self._api.llama_tokenize(self._vocab, raw, len(raw), tokens, room, False, False)
+        if count < 0:
+            raise EdgebenchError(f"llama.cpp can't tokenize a text of {len(raw)} bytes")
+        return list(tokens[:count])
+
+    def start_token(self) -> int | None:
+        """Return BOS where the model asks for one."""
+        if not self._api.llama_vocab_get_add_bos(self._vocab):
+            return None
+        return int(self._api.llama_vocab_bos(self._vocab))
+
+    # speed
+
+    def reset(self, depth: int) -> None:
+        """Make the KV cache hold exactly `depth` synthetic tokens, reusing them if it can."""
+        held = int(self._api.llama_memory_seq_pos_max(self._memory, 0)) + 1
+        if depth and held >= depth and self._cut(depth):
+            return
+        self._api.llama_memory_clear(self._memory, False)
+        if depth:
+            self.prefill(self.synthetic(depth))
+
+    def _cut(self, depth: int) -> bool:
+        # False for recurrent models, which can't forget a part of what they read.
+        return bool(self._api.llama_memory_seq_rm(self._memory, 0, depth, -1))
+
+    def synthetic(self, count: int) -> list[int]:
+        """Return `count` pseudo-random tokens, the same ones each time."""
+        repeated = -(-count // len(self._synthetic))
+        return (self._synthetic * repeated)[:count]
+
+    def prefill(self, tokens: Sequence[int]) -> None:
+        """Evaluate tokens in batches after what the cache holds; wait for the last one.
+
+        Raises EdgebenchError where llama.cpp did not evaluate all of them.
+        """
+        api = self._api
+        start = int(api.llama_memory_seq_pos_max(self._memory, 0)) + 1
+        array = (api.llama_token * len(tokens))(*tokens)
+        step = self.info.batch
+        for first in range(0, len(tokens), step):
+            count = min(step, len(tokens) - first)
+            part = (api.llama_token * count).from_buffer(array, first * 4)
+            self._decode(api.llama_batch_get_one(part, count))
+        api.llama_synchronize(self._context)
+        evaluated = int(api.llama_memory_seq_pos_max(self._memory, 0)) + 1 - start
+        if evaluated != len(tokens):
+            raise EdgebenchError(f"llama.cpp evaluated {evaluated} of {len(tokens)} tokens")
+
+    def decode(self, count: int) -> list[int]:
+        """Evaluate `count` synthetic tokens one by one; return the time after each."""
+        api, one = self._api, self._one
+        synchronize, context = api.llama_synchronize, self._context
+        batch = api.llama_batch_get_one(one, 1)
+        times = []
+        for token in self.synthetic(count):
+            one[0] = token
+            self._decode(batch)
+            synchronize(context)
+            times.append(time.perf_counter_ns())
+        return times
+
+    def first_token(self) -> int:
+        """Return the likeliest token after what was evaluated last."""
+        import numpy as np
+
+        pointer = self._api.llama_get_logits_ith(self._context, -1)
+        return int(np.argmax(np.ctypeslib.as_array(pointer, shape=(self.vocabulary,))))
+
+    def _decode(self, batch: Any) -> None:
+        code = self._api.llama_decode(self._context, batch)
+        if code == 1:
+            raise EdgebenchError("the KV cache is full", hint="ask for a larger context")
+        if code != 0:
+            raise EdgebenchError(f"llama_decode failed with code {code}")
+
+    # scores
+
+    def score(self, spans: Sequence[Span]) -> list[Score]:
+        """Score spans: contexts that neighbours share, and a trunk shared by all, once each.
+
+        Raises EdgebenchError where a span is longer than the context or a logit is not finite.
+        """
+        api = self._api
+        trunk = trunk_length(spans)
+        api.llama_memory_clear(self._memory, False)
+        if trunk:
+            self.prefill(spans[0].tokens[:trunk])
+        groups = group(spans, self._sequences - 1)
+        budget = min(self.info.micro_batch, self.info.context - trunk)
+        scores: list[Score] = []
+        for batch in pack(groups, trunk, budget, self._sequences - 1):
+            scores.extend(self._score_batch(batch, trunk))
+        return scores
+
+    def _score_batch(self, groups: Sequence[Group], trunk: int) -> list[Score]:
+        api = self._api
+        cost = sum(one.cost(trunk) for one in groups)
+        if cost > min(self.info.batch, self.info.context - trunk):
+            raise EdgebenchError(
+                f"an item of {cost} tokens is longer than the context of {self.info.context}"
+            )
+        filler = _Filler(api, cost, self._sequences)
+        try:
+            targets = [row for one in groups for row in filler.add(one, trunk)]
+            if trunk:
+                for sequence in range(1, filler.next_sequence):
+                    api.llama_memory_seq_cp(self._memory, 0, sequence, 0, trunk)
+            self._decode(filler.batch)
+            scores = self._read(filler.rows, targets)
+        finally:
+            filler.free()
+        for sequence in range(1, filler.next_sequence):
+            api.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+        return scores
+
+    def _read(self, rows: int, targets: Sequence[list[tuple[int, int]]]) -> list[Score]:
+        import numpy as np
+
+        pointer = self._api.llama_get_logits(self._context)
+        logits = np.ctypeslib.as_array(pointer, shape=(rows, self.vocabulary))
+        top = logits.max(axis=1)
+        if not np.isfinite(top).all():
+            raise EdgebenchError("the model gives logits that are not finite")
+        total = np.array(
+            [
+                np.exp(row - peak).sum(dtype=np.float64)
+                for row, peak in zip(logits, top, strict=True)
+            ]
+        )
+        norm = top.astype(np.float64) + np.log(total)
+        scores = []
+        for span in targets:
+            index = np.array([row for row, _ in span])
+            token = np.array([token for _, token in span])
+            picked = logits[index, token].astype(np.float64)
+            scores.append(
+                Score(float((picked - norm[index]).sum()), bool((picked >= top[index]).all()))
+            )
+        return scores
+
+    def close(self) -> None:
+        """Free the context and the model."""
+        if self._context:
+            self._api.llama_free(self._context)
+            self._context = None
+        if getattr(self, "_model", None):
+            self._api.llama_model_free(self._model)
+            self._model = None
+
+
+class _Filler:
+    """A llama_batch being filled: sequence 0 holds the trunk, each span has one of its own."""
+
+    def __init__(self, api: Any, tokens: int, sequences: int) -> None:
+        self.batch = api.llama_batch_init(tokens, 0, sequences)
+        self.batch.n_tokens = 0
+        self._free = api.llama_batch_free
+        self.rows = 0
+        self.next_sequence = 1
+
+    def add(self, one: Group, trunk: int) -> list[list[tuple[int, int]]]:
+        """Add a group's tokens; return for each span its rows of logits and their targets."""
+        first = self.next_sequence
+        self.next_sequence += len(one.spans)
+        everyone = range(first, self.next_sequence)
+        context = one.spans[0].tokens
+        for position in range(trunk, one.shared):
+            self._add(context[position], position, everyone, position == one.shared - 1)
+        last_shared = self.rows - 1
+        targets = []
+        for sequence, span in zip(everyone, one.spans, strict=True):
+            rows = [(last_shared, span.tokens[one.shared])]
+            for position in range(one.shared, len(span.tokens) - 1):
+                self._add(span.tokens[position], position, (sequence,), True)
+                rows.append((self.rows - 1, span.tokens[position + 1]))
+            targets.append(rows)
+        return targets
+
+    def _add(self, token: int, position: int, sequences: Sequence[int], logits: bool) -> None:
+        batch, index = self.batch, self.batch.n_tokens
+        batch.token[index] = token
+        batch.pos[index] = position
+        batch.n_seq_id[index] = len(sequences)
+        for slot, sequence in enumerate(sequences):
+            batch.seq_id[index][slot] = sequence
+        batch.logits[index] = logits
+        batch.n_tokens = index + 1
+        self.rows += logits
+
+    def free(self) -> None:
+        """Give the batch's memory back."""
+        self._free(self.batch)
+
+
+def _synthetic_tokens(vocabulary: int) -> list[int]:
+    import random
+
+    generator = random.Random(_SYNTHETIC_SEED)
+    return [generator.randrange(vocabulary) for _ in range(4096)]
+
+
+def _version(api: Any) -> str:
+    from importlib.metadata import version
+
+    own = api.llama_version().decode("utf-8", "replace") if hasattr(api, "llama_version") else ""
+    return f"llama-cpp-python {version('llama-cpp-python')}, llama.cpp {own}".rstrip(", ")
