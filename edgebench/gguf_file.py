@@ -72,7 +72,7 @@ class GgufInfo:
             name = LlamaFileType(int(self.fields["general.file_type"])).name
         except (KeyError, ValueError):
             return self._main_type
-        return name.removeprefix("MOSTLY_").removeprefix("ALL_").lower()
+        return str(name).removeprefix("MOSTLY_").removeprefix("ALL_").lower()
 
     @property
     def quantized(self) -> bool:
@@ -157,7 +157,7 @@ def _reader_class() -> Any:
             if item == GGUFValueType.ARRAY:
                 raise ValueError(f"an array of arrays at byte {start}")
             if item != GGUFValueType.STRING:
-                width = np.dtype(self.gguf_scalar_to_np[item]).itemsize
+                width = int(np.dtype(self.gguf_scalar_to_np[item]).itemsize)
                 self._get(start + 12, np.uint8, length * width)
                 return 12 + length * width
             if length * 8 > len(self.data):

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgebench.errors import BadFileError, MissingExtraError, UsageError
+from edgebench.errors import BadFileError, EdgebenchError, MissingExtraError, UsageError
 from edgebench.gguf_file import PICKLE_SUFFIXES, GgufInfo, read_gguf
 from edgebench.records import Artifact
 
@@ -135,29 +135,32 @@ def _from_hub(reference: str) -> Path:
     repo, file = match[1], match[2]
     if file and Path(file).suffix.lower() in PICKLE_SUFFIXES:
         raise BadFileError(f"{reference} is a pickle, which can run code", hint="give a .gguf file")
-    from huggingface_hub import HfApi, constants, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub import constants
+    from huggingface_hub.utils import logging
 
+    # One error line is ours to print; the retries behind it are not news.
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
-        if file is None:
-            try:
-                names = HfApi().list_repo_files(repo)
-            except (OSError, HfHubHTTPError, RuntimeError) as error:
-                names = _cached_files(repo)
-                if not names:
-                    raise error
-            file = _only_gguf(repo, names)
-        return Path(hf_hub_download(repo, file))
-    except HFValidationError as error:
-        raise UsageError(f"{reference}: {error}", hint="write hf:org/repo:file.gguf") from None
-    except (OSError, HfHubHTTPError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return _download(repo, file)
+    except EdgebenchError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the hub's client raises its transport's own errors
+        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise BadFileError(
-            f"{reference} is neither reachable nor in the cache {constants.HF_HUB_CACHE}: "
-            f"{reason[:200]}",
+            f"{reference} can't be had from the hub, nor from the cache "
+            f"{constants.HF_HUB_CACHE}: {lines[0][:200]}",
             hint="go online, or set HF_HUB_CACHE to a folder that holds it; "
             "a private model needs HF_TOKEN",
         ) from None
+
+
+def _download(repo: str, file: str | None) -> Path:
+    from huggingface_hub import HfApi, hf_hub_download
+
+    if file is None:
+        cached = _cached_files(repo)
+        file = _only_gguf(repo, cached or HfApi().list_repo_files(repo))
+    return Path(hf_hub_download(repo, file))
 
 
 def _cached_files(repo: str) -> list[str]:

@@ -110,13 +110,13 @@ def condition_warnings(before: Snapshot, after: Snapshot) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def this_device(name: str, board: str | None) -> DeviceInfo:
+def this_device(name: str) -> DeviceInfo:
     """Describe this machine as the device `name`."""
     import psutil
 
     return DeviceInfo(
         name=name,
-        board=board or read_text("/proc/device-tree/model"),
+        board=read_text("/proc/device-tree/model"),
         cpu=cpu_model(),
         memory_bytes=psutil.virtual_memory().total,
         os=_os_name(),

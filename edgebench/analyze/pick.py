@@ -11,7 +11,7 @@ from typing import Literal
 
 from edgebench.analyze.summarize import Row, TaskFigures
 from edgebench.records import Estimate, Record, Text
-from edgebench.stats import items_to_decide
+from edgebench.stats import items_to_decide, paired_difference
 
 Objective = Literal["decode", "energy", "memory", "accuracy"]
 Verdict = Literal["holds", "broken", "open"]
@@ -204,8 +204,24 @@ def _best(rows: Sequence[Row], objective: Objective) -> Row | None:
     if not rows:
         return None
     top = max(rows, key=lambda row: _value(row, objective))
-    peers = [row for row in rows if _high(row, objective) >= _low(top, objective)]
-    return max(peers, key=lambda row: (_accuracy(row), -row.size_bytes))
+    return max(
+        [row for row in rows if _alike(row, top, objective)],
+        key=lambda row: (_accuracy(row), -row.size_bytes),
+    )
+
+
+def _alike(row: Row, top: Row, objective: Objective) -> bool:
+    """Return whether a row can't be told from the best: intervals meet, or a paired one holds 0."""
+    if row is top:
+        return True
+    if objective == "accuracy" and row.tasks and top.tasks:
+        mine, best = row.tasks[0], top.tasks[0]
+        if [item.id for item in mine.items] == [item.id for item in best.items] and mine.items:
+            difference = paired_difference(
+                [item.correct for item in best.items], [item.correct for item in mine.items]
+            )
+            return difference.low <= 0
+    return _high(row, objective) >= _low(top, objective)
 
 
 def _could_beat(row: Row, best: Row | None, objective: Objective) -> bool:
@@ -292,13 +308,7 @@ def _reason(
 ) -> str:
     if not best:
         return "no artifact is known to satisfy every constraint"
-    peers = [
-        row.artifact
-        for row in holding
-        if row is not best
-        and _high(row, objective) >= _low(best, objective)
-        and _low(row, objective) <= _high(best, objective)
-    ]
+    peers = [row.artifact for row in holding if row is not best and _alike(row, best, objective)]
     words = f"{best.artifact} has the best {objective} of those that satisfy every constraint"
     if peers:
         words += f"; {', '.join(peers)} can't be told from it there, it is the more accurate"

@@ -36,7 +36,7 @@ devices_option = click.option(
 )
 
 
-class Unit(click.ParamType):
+class Unit(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """A number with a unit: `6GiB`, `0.5J`, `2s`, `1%`."""
 
     def __init__(self, name: str, read: Callable[[str], float | None], example: str) -> None:

@@ -48,7 +48,8 @@ def command(
     import json
 
     from edgebench.cli.progress import bar
-    from edgebench.convert.gguf import Job, open_model, quantize
+    from edgebench.convert.artifacts import open_model
+    from edgebench.convert.gguf import Job, quantize
     from edgebench.convert.levels import parse_levels
 
     wanted = parse_levels(levels)
@@ -56,7 +57,7 @@ def command(
     made: list[Artifact] = []
     with bar() as shown:
         for level in wanted:
-            made += quantize(job, [level], lambda name, done, total: shown.at(name, done, total))
+            made += quantize(job, [level], shown.at)
             shown.say(describe(made[-1]))
     if as_json:
         artifacts = [artifact.model_dump(mode="json") for artifact in made]

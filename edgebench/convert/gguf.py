@@ -7,7 +7,6 @@ The conversion itself runs in `gguf_process.py`.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import re
@@ -15,19 +14,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from edgebench.convert.artifacts import MANIFEST, load_artifact
 from edgebench.convert.levels import known_levels
 from edgebench.errors import BadFileError, EdgebenchError, UsageError
 from edgebench.gguf_file import read_gguf
-from edgebench.models import Model, describe, resolve_model, safe_name, sha256_of
+from edgebench.models import Model, safe_name, sha256_of
 from edgebench.records import Artifact
 
-MANIFEST = "artifact.json"
 LOG = "quantize.log"
 Progress = Callable[[str, int, int], None]  # level, tensors done, tensors in all
 
@@ -63,33 +60,6 @@ def quantize(job: Job, levels: list[str], progress: Progress) -> list[Artifact]:
         )
     _make_folder(job.output)
     return [_one(job, level, source_sha256, progress) for level in levels]
-
-
-def load_artifact(folder: Path) -> Artifact:
-    """Read an artifact folder and check its file against the manifest's sum.
-
-    Raises BadFileError where the manifest or the file is not as written.
-    """
-    manifest = folder / MANIFEST
-    try:
-        artifact = Artifact.model_validate_json(manifest.read_bytes())
-    except OSError as error:
-        raise BadFileError(f"can't read {manifest}: {error.strerror}") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BadFileError(f"{manifest}: field {where!r}: {first['msg']}") from None
-    if Path(artifact.path).name != artifact.path:
-        raise BadFileError(f"{manifest}: field 'path': {artifact.path!r} leaves the folder")
-    path = (folder / artifact.path).resolve()
-    if path.parent != folder.resolve():
-        raise BadFileError(f"{manifest}: field 'path': {artifact.path!r} links out of the folder")
-    if sha256_of(path) != artifact.sha256:
-        raise BadFileError(
-            f"{path} has changed since {MANIFEST} was written",
-            hint=f"remove {folder} and quantize again",
-        )
-    return artifact.model_copy(update={"path": str(path)})
 
 
 def _one(job: Job, level: str, source_sha256: str, progress: Progress) -> Artifact:
@@ -249,42 +219,3 @@ def _write_synced(path: Path, artifact: Artifact) -> None:
 def _sync(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def open_model(reference: str) -> Model:
-    """Find a model to convert: any reference of `models.py`, or an artifact folder.
-
-    An artifact that was made from an already quantized model stays marked as such.
-    """
-    folder = Path(reference)
-    if not (folder / MANIFEST).is_file():
-        return resolve_model(reference)
-    artifact = load_artifact(folder)
-    model = Model(artifact.model, read_gguf(Path(artifact.path)))
-    return dataclasses.replace(model, requantized_from=artifact.requantized_from)
-
-
-def find_artifacts(paths: Sequence[Path]) -> list[Artifact]:
-    """Find artifacts: artifact folders, folders of them, bare .gguf files; each once.
-
-    Raises UsageError where a path holds none.
-    """
-    found: list[Artifact] = []
-    for path in paths:
-        found += [one for one in _artifacts_at(path) if one not in found]
-    return found
-
-
-def _artifacts_at(path: Path) -> list[Artifact]:
-    if (path / MANIFEST).is_file():
-        return [load_artifact(path)]
-    if path.is_dir():
-        folders = sorted(child for child in path.iterdir() if (child / MANIFEST).is_file())
-        artifacts = [load_artifact(folder) for folder in folders if folder.name[0] != "."]
-        if artifacts:
-            return artifacts
-        raise UsageError(
-            f"{path} holds no artifacts",
-            hint=f"edgebench quantize MODEL --levels q8_0,q4_0 --output {path}",
-        )
-    return [describe(resolve_model(str(path)))]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+
+from edgebench.analyze.compare import Group
 from edgebench.analyze.pick import Pick
 from edgebench.records import Estimate
 from edgebench.report.format import MIB, number, plain
@@ -56,3 +60,17 @@ def _interval(constraint: str, estimate: Estimate | None) -> str:
     if low == high:
         return f"{value} {unit}"
     return f"{value} {unit} [{low}, {high}]"
+
+
+def suggestion(groups: Sequence[Group], device: str, where: str | None) -> str:
+    """Return the command to type next: the most accurate level of those that are fast enough.
+
+    "Fast enough" is set at about 60 % of the fastest level, so that the question has two sides.
+    """
+    speeds = [row.decode.value for group in groups for row in group.rows if row.decode]
+    if not speeds:
+        return f"edgebench compare {shlex.quote(where)}" if where else "edgebench compare"
+    floor = 0.6 * max(speeds)
+    rounded = float(f"{floor:.1g}")
+    words = ["edgebench", "pick", *([where] if where else []), "--device", device]
+    return shlex.join([*words, "--min-decode", f"{rounded:g}", "--objective", "accuracy"])

@@ -86,7 +86,7 @@ def _notes(group: Group) -> list[str]:
         )
     if any(row.energy_j_per_token is None for row in rows):
         reasons = dict.fromkeys(row.energy_reason for row in rows if row.energy_reason)
-        notes += [f"Energy: none. {plain(reason)}." for reason in reasons if reason]
+        notes += [f"Energy: none: {plain(reason)}." for reason in reasons if reason]
     tasks = [row.tasks[0] for row in rows if row.tasks]
     if tasks:
         notes.append(

@@ -133,9 +133,9 @@ class LlamaCppSession:
 
     def _info(self, settings: Settings) -> RuntimeInfo:
         api, log = self._api, "".join(self._log)
-        flash = settings.flash_attention
+        flash: str = settings.flash_attention
         if flash == "auto":
-            flash = "on" if "Flash Attention enabled" in log else "off"  # type: ignore[assignment]
+            flash = "on" if "Flash Attention enabled" in log else "off"
         return RuntimeInfo(
             name="llama.cpp",
             version=_version(api),

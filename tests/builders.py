@@ -1,0 +1,148 @@
+"""Small records for tests: every field has a value, and a test names only what it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from edgebench.records import (
+    Accuracy,
+    Artifact,
+    DeviceInfo,
+    Energy,
+    Estimate,
+    ItemResult,
+    Memory,
+    Percentiles,
+    PhaseEnergy,
+    PhaseSpeed,
+    Run,
+    RuntimeInfo,
+    Speed,
+    Workload,
+)
+from edgebench.stats import proportion_estimate
+
+
+def make_estimate(value: float, margin: float = 0.0, n: int = 5) -> Estimate:
+    """Return an estimate of `value`, `margin` to either side."""
+    return Estimate(value=value, low=value - margin, high=value + margin, n=n, method="known")
+
+
+def make_artifact(**changes: Any) -> Artifact:
+    """Return an artifact; its name and sha256 follow from model and level unless given."""
+    level = changes.get("level", "q8_0")
+    model = changes.get("model", "tiny")
+    fields: dict[str, Any] = {
+        "name": f"{model}-{level}",
+        "model": model,
+        "format": "fake",
+        "level": level,
+        "path": f"/models/{model}-{level}.json",
+        "sha256": f"sha of {model}-{level}",
+        "size_bytes": 1000,
+        "parameters": 1000,
+        "bits_per_weight": 8.0,
+        "tensor_types": {"q8_0": 3},
+        "fallback_tensors": {},
+    }
+    return Artifact(**(fields | changes))
+
+
+def make_workload(**changes: Any) -> Workload:
+    """Return a workload of 64 prompt tokens and 32 generated ones."""
+    return Workload(**({"name": "short", "prompt_tokens": 64, "generate_tokens": 32} | changes))
+
+
+def make_runtime(**changes: Any) -> RuntimeInfo:
+    """Return what the fake runtime says of itself."""
+    fields: dict[str, Any] = {
+        "name": "fake",
+        "version": "1",
+        "build": "fake",
+        "provider": "cpu",
+        "threads": 1,
+        "gpu_layers": 0,
+        "kv_type": "f16",
+        "flash_attention": "auto",
+        "batch": 2048,
+        "micro_batch": 512,
+        "context": 64,
+    }
+    return RuntimeInfo(**(fields | changes))
+
+
+def make_speed(decode: float = 20.0, margin: float = 0.5, ttft_s: float = 0.5) -> Speed:
+    """Return the speed of a workload that decodes `decode` tokens a second."""
+    return Speed(
+        load_s=0.1,
+        prefill=PhaseSpeed(tokens_per_s=make_estimate(128), samples_s=(0.5,) * 5, tokens=64),
+        decode=PhaseSpeed(
+            tokens_per_s=make_estimate(decode, margin), samples_s=(32 / decode,) * 5, tokens=32
+        ),
+        ttft_s=make_estimate(ttft_s),
+        token_latency_s=Percentiles(p50=1 / decode, p90=1 / decode, p99=1 / decode),
+    )
+
+
+def make_energy(j_per_token: float, margin: float = 0.0) -> Energy:
+    """Return the energy of one source whose decode costs `j_per_token`."""
+    phase = PhaseEnergy(
+        gross_j=make_estimate(32 * j_per_token),
+        net_j=make_estimate(32 * j_per_token),
+        j_per_token=make_estimate(j_per_token, margin),
+    )
+    return Energy(
+        source="known",
+        rails=("VDD_IN",),
+        kind="measured",
+        period_s=0.1,
+        idle_w=make_estimate(1),
+        decode=phase,
+    )
+
+
+def make_accuracy(correct: Sequence[bool], **changes: Any) -> Accuracy:
+    """Return a task's result with the answers given, one item each."""
+    fields: dict[str, Any] = {
+        "task": "basics",
+        "task_sha256": "sha of basics",
+        "metric": "acc_norm",
+        "n": len(correct),
+        "value": proportion_estimate(sum(correct), len(correct)),
+        "chance": 0.25,
+        "items": tuple(
+            ItemResult(id=f"item-{index}", correct=bool(right), chosen=0)
+            for index, right in enumerate(correct)
+        ),
+    }
+    return Accuracy(**(fields | changes))
+
+
+def make_run(**changes: Any) -> Run:
+    """Return a good run of a workload; its case follows from artifact and label unless given."""
+    fields: dict[str, Any] = {
+        "run_id": "run-1",
+        "created": "2026-01-01T00:00:00Z",
+        "status": "ok",
+        "artifact": make_artifact(),
+        "device": DeviceInfo(name="cpu"),
+        "runtime": make_runtime(),
+        "workload": make_workload(),
+        "speed": make_speed(),
+        "memory": Memory(peak_rss_bytes=1_000_000),
+        "energy_reason": "no sensor",
+    } | changes
+    what = fields["workload"].name if fields["workload"] else fields.get("task")
+    return Run(**({"case_id": f"{fields['artifact'].name} {what}"} | fields))
+
+
+def make_task_run(correct: Sequence[bool], **changes: Any) -> Run:
+    """Return a good run of the task `basics` with the answers given."""
+    fields: dict[str, Any] = {
+        "workload": None,
+        "speed": None,
+        "task": "basics",
+        "accuracy": make_accuracy(correct),
+    }
+    return make_run(**(fields | changes))
