@@ -1,8 +1,8 @@
 """The conversion itself over `llama-quantize`, same build, threads and levels.
 
-Both sides are timed as whole processes that read one GGUF file and write another: ours is the
-child process that `edgebench quantize` starts. Wanted: at most 1.05. The whole command does more
-(it checks, sums and syncs what was written) and is printed beside it, without a limit.
+Both sides time the conversion in their own process, from opening the source to the last byte
+written: ours is the child process that `edgebench quantize` starts. Wanted: at most 1.05. The whole
+command does more (it checks, sums and syncs what was written) and is printed beside it.
     python tools/bench_quantize.py [--pairs 9]
 """
 

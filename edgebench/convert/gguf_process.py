@@ -29,7 +29,9 @@ def main() -> int:
 
 
 def _convert(job: dict[str, Any], messages: TextIO, log: TextIO) -> int:
-    from llama_cpp import llama_cpp
+    from edgebench.llama_library import llama_api
+
+    llama_cpp = llama_api()
 
     errors: list[str] = []
 

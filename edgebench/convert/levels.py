@@ -6,7 +6,8 @@ importance matrix. Does not convert.
 
 from __future__ import annotations
 
-from edgebench.errors import MissingExtraError, UsageError, nearest
+from edgebench.errors import UsageError, nearest
+from edgebench.llama_library import llama_api
 
 ALIASES = {"q3_k": "q3_k_m", "q4_k": "q4_k_m", "q5_k": "q5_k_m", "fp16": "f16", "fp32": "f32"}
 # By llama-quantize's own check (src/llama-quant.cpp, tensor_requires_imatrix); the others may
@@ -21,12 +22,8 @@ def known_levels() -> dict[str, int]:
 
     Raises MissingExtraError where llama-cpp-python is not installed.
     """
-    try:
-        from llama_cpp import llama_cpp
-    except ImportError:
-        raise MissingExtraError("llama-cpp-python", "gguf") from None
     levels = {}
-    for constant, number in vars(llama_cpp).items():
+    for constant, number in vars(llama_api()).items():
         for prefix in ("LLAMA_FTYPE_MOSTLY_", "LLAMA_FTYPE_ALL_"):
             if constant.startswith(prefix):
                 levels[constant.removeprefix(prefix).lower()] = int(number)

@@ -17,10 +17,10 @@ from typing import Any
 from edgebench.errors import (
     BadFileError,
     EdgebenchError,
-    MissingExtraError,
     OutOfMemoryError,
     UnsupportedError,
 )
+from edgebench.llama_library import llama_api
 from edgebench.records import Artifact, RuntimeInfo, Settings
 from edgebench.runtimes import Room, Score, Span
 from edgebench.runtimes.packing import Group, group, pack, trunk_length
@@ -44,10 +44,7 @@ class LlamaCpp:
         Raises BadFileError where llama.cpp refuses the file, OutOfMemoryError where it does not
         fit, UnsupportedError where this build has no GPU for the layers asked for.
         """
-        try:
-            from llama_cpp import llama_cpp as api
-        except ImportError:
-            raise MissingExtraError("llama-cpp-python", "gguf") from None
+        api = llama_api()
         if settings.gpu_layers and not api.llama_supports_gpu_offload():
             raise UnsupportedError(
                 "this build of llama-cpp-python has no GPU support",
@@ -76,7 +73,7 @@ class LlamaCppSession:
         self._sequences = room.sequences
         self._synthetic = _synthetic_tokens(self.vocabulary)
         self._one = (api.llama_token * 1)()
-        self._batch: Any = None
+        self._greedy = api.llama_sampler_init_greedy()
 
     # loading
 
@@ -222,10 +219,7 @@ class LlamaCppSession:
 
     def first_token(self) -> int:
         """Return the likeliest token after what was evaluated last."""
-        import numpy as np
-
-        pointer = self._api.llama_get_logits_ith(self._context, -1)
-        return int(np.argmax(np.ctypeslib.as_array(pointer, shape=(self.vocabulary,))))
+        return int(self._api.llama_sampler_sample(self._greedy, self._context, -1))
 
     def _decode(self, batch: Any) -> None:
         code = self._api.llama_decode(self._context, batch)
@@ -300,7 +294,10 @@ class LlamaCppSession:
         return scores
 
     def close(self) -> None:
-        """Free the context and the model."""
+        """Free the sampler, the context and the model."""
+        if getattr(self, "_greedy", None):
+            self._api.llama_sampler_free(self._greedy)
+            self._greedy = None
         if self._context:
             self._api.llama_free(self._context)
             self._context = None
