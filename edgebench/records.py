@@ -7,6 +7,7 @@ Sizes are bytes, times seconds, energy joules, unless a name ends in another uni
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -17,6 +18,15 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=10_000)]
 
 Status = Literal["ok", "oom", "crashed", "timeout", "unsupported", "failed"]
+
+
+def safe_name(text: str) -> str:
+    """Make a name from elsewhere safe in a path: letters, digits, dot, dash and underscore.
+
+    It is never empty or hidden, and has at most 120 characters.
+    """
+    cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")
+    return cleaned[:120] or "model"
 
 
 class Record(BaseModel):

@@ -22,11 +22,13 @@ def median_estimate(samples: Sequence[float]) -> Estimate:
     """Estimate the median of samples with a percentile bootstrap interval.
 
     At five samples the interval is their range: nothing narrower is honest.
-    Raises ValueError on no samples.
+    Raises ValueError on no samples, and on samples that are not finite.
     """
     if not samples:
         raise ValueError("no samples")
     values = np.asarray(samples, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("a sample is not a finite number")
     rng = np.random.default_rng(SEED)
     picks = rng.integers(0, len(values), size=(RESAMPLES, len(values)))
     medians = np.median(values[picks], axis=1)

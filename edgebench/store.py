@@ -14,8 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from edgebench.errors import BadFileError, EdgebenchError, UsageError
-from edgebench.models import safe_name
-from edgebench.records import Run
+from edgebench.records import Run, safe_name
 
 
 class Store:

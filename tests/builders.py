@@ -51,7 +51,8 @@ def make_artifact(**changes: Any) -> Artifact:
 
 def make_workload(**changes: Any) -> Workload:
     """Return a workload of 64 prompt tokens and 32 generated ones."""
-    return Workload(**({"name": "short", "prompt_tokens": 64, "generate_tokens": 32} | changes))
+    fields: dict[str, Any] = {"name": "short", "prompt_tokens": 64, "generate_tokens": 32}
+    return Workload(**(fields | changes))
 
 
 def make_runtime(**changes: Any) -> RuntimeInfo:

@@ -83,7 +83,7 @@ def pick(rows: Sequence[Row], constraints: Constraints, objective: Objective) ->
     ]
     unmeasured = [row for row in holding if _objective(row, objective) is None]
     holding = [row for row in holding if _objective(row, objective) is not None]
-    best = _best(holding, objective)
+    best, peers = _best(holding, objective)
     rivals = [
         row
         for row in standing
@@ -101,7 +101,7 @@ def pick(rows: Sequence[Row], constraints: Constraints, objective: Objective) ->
         pareto=tuple(row.artifact for row in _pareto(rows)),
         rejected=tuple(rejected),
         measure_next=tuple(following),
-        reason=_reason(best, holding, following, objective),
+        reason=_reason(best, peers, following, objective),
     )
 
 
@@ -199,15 +199,17 @@ def _negative(value: Estimate | None) -> Estimate | None:
     return value.model_copy(update={"value": -value.value, "low": -value.high, "high": -value.low})
 
 
-def _best(rows: Sequence[Row], objective: Objective) -> Row | None:
-    """Take the best; of those that can't be told from it, the most accurate, then the smallest."""
+def _best(rows: Sequence[Row], objective: Objective) -> tuple[Row | None, list[Row]]:
+    """Take the best, and those that can't be told from it.
+
+    Of all of them the most accurate comes first, then the smallest.
+    """
     if not rows:
-        return None
+        return None, []
     top = max(rows, key=lambda row: _value(row, objective))
-    return max(
-        [row for row in rows if _alike(row, top, objective)],
-        key=lambda row: (_accuracy(row), -row.size_bytes),
-    )
+    alike = [row for row in rows if _alike(row, top, objective)]
+    best = max(alike, key=lambda row: (_accuracy(row), -row.size_bytes))
+    return best, [row for row in alike if row is not best]
 
 
 def _alike(row: Row, top: Row, objective: Objective) -> bool:
@@ -304,14 +306,16 @@ def _unmeasured(row: Row, objective: Objective) -> Next:
 
 
 def _reason(
-    best: Row | None, holding: Sequence[Row], following: Sequence[Next], objective: Objective
+    best: Row | None, peers: Sequence[Row], following: Sequence[Next], objective: Objective
 ) -> str:
     if not best:
         return "no artifact is known to satisfy every constraint"
-    peers = [row.artifact for row in holding if row is not best and _alike(row, best, objective)]
     words = f"{best.artifact} has the best {objective} of those that satisfy every constraint"
     if peers:
-        words += f"; {', '.join(peers)} can't be told from it there, it is the more accurate"
+        names = ", ".join(row.artifact for row in peers)
+        known = best.tasks and any(row.tasks for row in peers)
+        why = "it is the more accurate" if known else "it is the smaller"
+        words += f"; {names} can't be told from it there, {why}"
     if following:
         words += "; others may be better still, but the evidence does not decide"
     return words

@@ -6,6 +6,7 @@ pooled. Of runs of one case the newest good one counts. Compares nothing.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -83,13 +84,17 @@ class Key:
 def setup_of(run: Run) -> str:
     """Say in words what else than the artifact decides a run's speed."""
     defaults = Settings().model_dump()
-    changed = [
-        f"{name}={value}"
-        for name, value in run.settings.model_dump().items()
-        if value != defaults[name]
-    ]
-    parts = [run.device.power_mode, run.runtime.version if run.runtime else None, *changed]
-    return ", ".join(part for part in parts if part)
+    used = run.settings.model_dump()
+    runtime: list[str] = []
+    if run.runtime:
+        # What `auto` came to: the same settings are another set-up on a machine of more cores.
+        used |= {"threads": None, "kv_type": run.runtime.kv_type}
+        build = hashlib.sha256(run.runtime.build.encode()).hexdigest()[:8]
+        runtime = [run.runtime.version, f"build {build}", f"{run.runtime.threads} threads"]
+    changed = [f"{name}={value}" for name, value in used.items() if value != defaults[name]]
+    return ", ".join(
+        [*([run.device.power_mode] if run.device.power_mode else []), *runtime, *changed]
+    )
 
 
 def summarize(runs: Iterable[Run]) -> list[Row]:

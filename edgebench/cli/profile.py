@@ -77,7 +77,7 @@ def command(**typed: Any) -> int:
     Examples:
       edgebench profile --device cpu
       edgebench profile artifacts --device cpu --workload rag --tasks none
-      edgebench profile model-q4_0.gguf --device cpu --set threads=4 --set kv_type=q8_0
+      edgebench profile m-q4_0.gguf --device cpu --set threads=4
     """
     from edgebench.devices import load_registry
     from edgebench.store import Store

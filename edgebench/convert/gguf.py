@@ -22,8 +22,8 @@ from edgebench.convert.artifacts import MANIFEST, load_artifact
 from edgebench.convert.levels import known_levels
 from edgebench.errors import BadFileError, EdgebenchError, UsageError
 from edgebench.gguf_file import read_gguf
-from edgebench.models import Model, safe_name, sha256_of
-from edgebench.records import Artifact
+from edgebench.models import Model, sha256_of
+from edgebench.records import Artifact, safe_name
 
 LOG = "quantize.log"
 Progress = Callable[[str, int, int], None]  # level, tensors done, tensors in all

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import textwrap
 from collections.abc import Sequence
 
 from edgebench.analyze.compare import Group
@@ -42,7 +44,21 @@ def pick_lines(decision: Pick) -> list[str]:
             line += f", measured {_interval(one.constraint, one.estimate)}"
         lines.append(f"{line}; {one.message}")
     lines.append(f"  best trade-offs (Pareto): {', '.join(decision.pareto)}")
-    return [plain(line, 2000) for line in lines]
+    return [part for line in _shorten(lines, decision) for part in _wrap(plain(line, 2000))]
+
+
+def _shorten(lines: Sequence[str], decision: Pick) -> list[str]:
+    """Leave out the model's name, which all artifacts share, after the first line."""
+    names = {*decision.pareto, *decision.satisfying, *(one.artifact for one in decision.rejected)}
+    shared = os.path.commonprefix(sorted(names))  # noqa: RUF071 - by character is meant
+    shared = shared[: shared.rfind("-") + 1]
+    if len(names) < 2 or not shared:
+        return list(lines)
+    return [lines[0], *(line.replace(shared, "") for line in lines[1:])]
+
+
+def _wrap(line: str) -> list[str]:
+    return textwrap.wrap(line, 80, subsequent_indent="    ", break_long_words=False) or [""]
 
 
 def _value(constraint: str, value: float) -> str:

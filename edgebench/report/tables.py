@@ -22,8 +22,11 @@ from edgebench.report.format import mebibytes, percent, plain, points, with_inte
 
 def print_groups(console: Console, groups: Iterable[Group]) -> None:
     """Print each group as a table, with its notes beneath."""
+    groups = list(groups)
     for group in groups:
         console.print(_title(group))
+        if len(groups) > 1 and group.setup:
+            console.print(Text(plain(group.setup, 300)))
         console.print(_table(group))
         for note in _notes(group):
             console.print(Text(note))
@@ -173,14 +176,18 @@ def _safe(cell: object) -> object:
 
 def as_markdown(groups: Iterable[Group]) -> str:
     """Return each group as a Markdown table."""
-    return "\n".join(_markdown(group) for group in groups)
+    groups = list(groups)
+    return "\n".join(_markdown(group, with_setup=len(groups) > 1) for group in groups)
 
 
-def _markdown(group: Group) -> str:
+def _markdown(group: Group, with_setup: bool) -> str:
     task = _first_task(group.rows)
     heads = ["level", "file", "prefill tok/s", "decode tok/s", "peak memory", "energy J/tok"]
     heads += [f"{task} accuracy", f"against {group.baseline}"] * bool(task)
-    lines = [f"**{_escape(_title(group).plain)}**", "", _line(heads), _line(["---"] * len(heads))]
+    lines = [f"**{_escape(_title(group).plain)}**", ""]
+    if with_setup and group.setup:
+        lines += [_escape(plain(group.setup, 300)), ""]
+    lines += [_line(heads), _line(["---"] * len(heads))]
     for row in group.rows:
         cells = _cells(row, bool(task), group.baseline)
         lines.append(_line([cell.replace("\n", " (", 1) + ")" * ("\n" in cell) for cell in cells]))

