@@ -113,12 +113,13 @@ def read_gguf(path: Path) -> GgufInfo:
         raise BadFileError(f"{path} is no GGUF file: it starts with {head[:4]!r}", hint=hint)
     try:
         reader = _reader_class()(path)
+        scalars = reader.scalars()
     except (ValueError, KeyError, IndexError, OverflowError, TypeError, MemoryError) as error:
         text = error.args[0] if error.args else type(error).__name__
         raise BadFileError(f"{path} is a broken GGUF file: {text}", hint=hint) from None
     if not reader.checked:
         raise BadFileError(f"{path} has no tensors", hint=hint)
-    return GgufInfo(path, size, reader.scalars(), tuple(reader.checked))
+    return GgufInfo(path, size, scalars, tuple(reader.checked))
 
 
 def _reader_class() -> Any:
