@@ -1,7 +1,7 @@
 """Prefill and decode tokens per second over llama-bench's: same build, flags and threads.
 
 Wanted: a median ratio of 0.98 to 1.02 for q8_0 and q4_0. Run on an otherwise idle machine:
-    python tools/bench_speed.py [--pairs 9]
+    python tools/bench_speed.py [--pairs 9] [--levels q8_0,q4_0]
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ from side_by_side import bundled_artifacts, edgebench, interleave, json_of, repo
 
 from edgebench.system import compute_cores
 
-PROMPT, GENERATE, REPETITIONS = 512, 128, 3
+PROMPT, GENERATE, REPETITIONS = 512, 128, 5
 
 
 def main() -> int:
     """Compare both levels; return 1 where a figure is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=9)
-    pairs = parser.parse_args().pairs
-    good = [_compare(level, path, pairs) for level, path in bundled_artifacts("q8_0,q4_0").items()]
+    parser.add_argument("--levels", default="q8_0,q4_0")
+    typed = parser.parse_args()
+    levels = bundled_artifacts(typed.levels)
+    good = [_compare(level, path, typed.pairs) for level, path in levels.items()]
     return 0 if all(good) else 1
 
 
