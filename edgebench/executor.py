@@ -124,6 +124,7 @@ class Sweep:
         result = one.ask(ScoreTask(task=one.case.task))
         if isinstance(result, ScoreResult):
             one.accuracy = accuracy_of(one.case.task, result.items)
+            one.warnings = result.warnings
             one.memory, one.after = result.memory, result.after
 
 
@@ -137,6 +138,7 @@ class _Active:
         self.after = Snapshot()
         self.accuracy: Accuracy | None = None
         self.energy_reason: str | None = None
+        self.warnings: tuple[str, ...] = ()
         self._sweep = sweep
         self._worker: Worker | None = None
         self._opened: Opened | None = None
@@ -227,7 +229,11 @@ class _Active:
             conditions=Conditions(
                 before=before,
                 after=self.after,
-                warnings=condition_warnings(before, self.after),
+                warnings=(
+                    *condition_warnings(before, self.after),
+                    *(opened.warnings if opened else ()),
+                    *self.warnings,
+                ),
             ),
             runtime=opened.runtime if opened else None,
             settings=self.case.settings,

@@ -73,6 +73,7 @@ class Opened(Record):
 
     reply: Literal["opened"] = "opened"
     runtime: RuntimeInfo
+    warnings: tuple[Text, ...] = ()
     load_s: Real
     weights_bytes: Count | None
     kv_cache_bytes: Count | None
@@ -115,6 +116,7 @@ class ScoreResult(Record):
 
     reply: Literal["score"] = "score"
     items: tuple[ItemResult, ...]
+    warnings: tuple[Text, ...] = ()
     memory: Memory
     after: Snapshot
 

@@ -78,7 +78,7 @@ def case_id(case: Case, runtime_version: str) -> str:
     """
     workload = case.workload.model_dump(exclude={"repetitions", "name"}) if case.workload else None
     what = {
-        "artifact": case.artifact.sha256,
+        "artifact": [case.artifact.sha256, *sorted(case.artifact.files.values())],
         "device": case.device,
         "runtime": [case.runtime, runtime_version],
         "settings": case.settings.model_dump(),

@@ -45,15 +45,29 @@ class Estimate(Record):
     method: Text
 
 
+class ExportCheck(Record):
+    """How far an export's log-probabilities lie from the reference's, on a few prompts."""
+
+    reference: Text
+    prompts: Count
+    tokens: Count
+    max_logprob_difference: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    same_top: Annotated[float, Field(ge=0, le=1)]
+    tolerance: Real
+
+
 class Artifact(Record):
     """One model at one level in one format."""
 
     name: Text
     model: Text
-    format: Literal["gguf", "onnx", "fake"]
+    format: Literal["gguf", "onnx", "torch", "fake"]
     level: Text
     path: Text
     sha256: Text
+    files: dict[str, Text] = Field(
+        default={}, description="other files of the artifact -> their sha256"
+    )
     size_bytes: Count
     parameters: Count
     bits_per_weight: Real
@@ -67,6 +81,7 @@ class Artifact(Record):
     )
     architecture: Text = ""
     context_length: Count = 0
+    export_check: ExportCheck | None = None
     notes: tuple[Text, ...] = ()
 
 
@@ -84,6 +99,9 @@ class Settings(Record):
     flash_attention: Literal["auto", "on", "off"] = "auto"
     kv_type: Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"] = "f16"
     load_mode: Literal["auto", "none", "mmap", "mlock"] = "auto"
+    provider: Literal["cpu", "cuda", "tensorrt", "xnnpack", "coreml", "directml", "qnn"] = Field(
+        default="cpu", description="onnxruntime's execution provider, torch's device"
+    )
 
 
 class Workload(Record):
@@ -169,6 +187,9 @@ class RuntimeInfo(Record):
     version: Text
     build: Text
     provider: Text
+    provider_nodes: dict[str, Real] = Field(
+        default={}, description="execution provider -> the share of nodes that it really took"
+    )
     threads: Count
     gpu_layers: int
     kv_type: Text

@@ -43,6 +43,7 @@ class Server:
     def __init__(self, replies: BinaryIO) -> None:
         self._replies = replies
         self._session: Session | None = None
+        self._folder = Path()
         self._free_at_start = available_bytes()
         self._meters, self._no_energy = find_meters()
 
@@ -85,8 +86,10 @@ class Server:
         room = Room(request.context, request.sequences)
         session = get_runtime(request.runtime).open(request.artifact, request.settings, room)
         self._session = session
+        self._folder = Path(request.artifact.path).parent
         return Opened(
             runtime=session.info,
+            warnings=session.warnings,
             load_s=(time.perf_counter_ns() - start) / 1e9,
             weights_bytes=session.weights_bytes,
             kv_cache_bytes=session.kv_cache_bytes,
@@ -106,9 +109,13 @@ class Server:
 
     def _score(self, session: Session, request: ScoreTask) -> ScoreResult:
         from edgebench.tasks.multiple_choice import answer
+        from edgebench.tasks.text import SharedText
 
-        items = answer(session, request.task, self._progress)
-        return ScoreResult(items=items, memory=self._memory(session), after=snapshot())
+        text = SharedText(session, self._folder)
+        items = answer(session, request.task, self._progress, text)
+        return ScoreResult(
+            items=items, memory=self._memory(session), after=snapshot(), warnings=text.warnings()
+        )
 
     def _memory(self, session: Session) -> Memory:
         return process_memory().model_copy(

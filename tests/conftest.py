@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import signal
@@ -118,3 +119,13 @@ def real_levels(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shell, Path]:
     )
     assert done.returncode == 0, done.stderr
     return shell, cwd / "artifacts"
+
+
+@pytest.fixture(scope="session")
+def converting(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """Return a shell in which exports work; skip where torch or transformers are missing."""
+    for package in ("torch", "transformers", "llama_cpp", "onnxruntime_genai", "optimum"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    cwd = tmp_path_factory.mktemp("export")
+    return make_shell(cwd, cwd / "home")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import Field
+
 from edgebench.analyze.summarize import Row, TaskFigures
 from edgebench.errors import UsageError, nearest
 from edgebench.records import Record, Text
@@ -15,35 +17,50 @@ from edgebench.stats import holm, mcnemar_exact, paired_difference
 
 
 class Group(Record):
-    """Rows that may be compared: one device, set-up, model and workload."""
+    """Rows that may be compared: one device, set-up, model and workload, a runtime a format."""
 
     device: Text
     board: Text | None
     setup: Text
     model: Text
     workload: Text | None
+    runtimes: dict[str, str] = Field(default={}, description="format -> its runtime")
     baseline: Text
+    baseline_artifact: Text = ""
     rows: tuple[Row, ...]
 
 
 def compare(rows: Sequence[Row], baseline: str | None = None) -> list[Group]:
     """Group rows and add each one's paired difference from the baseline level.
 
-    The baseline is the level named, or else the one with the most bits a weight. Raises
-    UsageError where the named level is in no group.
+    The baseline is the level named, or else the checkpoint itself in torch, or else the level with
+    the most bits a weight. Raises UsageError where the named level is in no group.
     """
-    grouped: dict[tuple[str, str | None, str, str, str | None], list[Row]] = {}
+    grouped: dict[tuple[str | None, ...], list[Row]] = {}
     for row in rows:
         key = (row.device, row.board, row.setup, row.model, row.workload)
         grouped.setdefault(key, []).append(row)
     levels = {row.level for row in rows}
     if baseline and baseline not in levels:
         raise UsageError(f"no run of level {baseline!r}", hint=nearest(baseline, levels))
-    return [_group(members, baseline) for members in grouped.values()]
+    return [_group(part, baseline) for members in grouped.values() for part in _one_build(members)]
+
+
+def _one_build(rows: Sequence[Row]) -> list[list[Row]]:
+    """Part rows by their runtimes where a format was run by two: other builds are not pooled."""
+    runtimes: dict[str, set[str]] = {}
+    for row in rows:
+        runtimes.setdefault(row.format, set()).add(row.runtime)
+    if all(len(found) == 1 for found in runtimes.values()):
+        return [list(rows)]
+    parts: dict[str, list[Row]] = {}
+    for row in rows:
+        parts.setdefault(row.runtime, []).append(row)
+    return list(parts.values())
 
 
 def _group(rows: Sequence[Row], baseline: str | None) -> Group:
-    ordered = sorted(rows, key=lambda row: -row.bits_per_weight)
+    ordered = sorted(rows, key=lambda row: (row.format != "torch", -row.bits_per_weight))
     named = [row for row in ordered if row.level == baseline]
     reference = named[0] if named else ordered[0]
     first = ordered[0]
@@ -53,7 +70,9 @@ def _group(rows: Sequence[Row], baseline: str | None) -> Group:
         setup=first.setup,
         model=first.model,
         workload=first.workload,
+        runtimes={row.format: row.runtime for row in ordered if row.runtime},
         baseline=reference.level,
+        baseline_artifact=reference.artifact,
         rows=tuple(_with_differences(ordered, reference)),
     )
 

@@ -46,6 +46,7 @@ class Row(Record):
     device: Text
     board: Text | None
     setup: Text
+    runtime: Text = ""
     workload: Text | None
     artifact: Text
     model: Text
@@ -77,24 +78,35 @@ class Key:
 
     device: str
     board: str | None
-    setup: str
+    setup: Setup
     sha256: str
 
 
-def setup_of(run: Run) -> str:
-    """Say in words what else than the artifact decides a run's speed."""
+@dataclass(frozen=True)
+class Setup:
+    """What else than the artifact decides a run's speed, in words.
+
+    `shared` is what every runtime has in common: power mode, threads and typed settings.
+    """
+
+    shared: str
+    runtime: str
+
+
+def setup_of(run: Run) -> Setup:
+    """Name a run's set-up."""
     defaults = Settings().model_dump()
     used = run.settings.model_dump()
-    runtime: list[str] = []
+    words = [run.device.power_mode] if run.device.power_mode else []
+    runtime = ""
     if run.runtime:
         # What `auto` came to: the same settings are another set-up on a machine of more cores.
-        used |= {"threads": None, "kv_type": run.runtime.kv_type}
+        used["threads"] = defaults["threads"]
+        words.append(f"{run.runtime.threads} threads")
         build = hashlib.sha256(run.runtime.build.encode()).hexdigest()[:8]
-        runtime = [run.runtime.version, f"build {build}", f"{run.runtime.threads} threads"]
-    changed = [f"{name}={value}" for name, value in used.items() if value != defaults[name]]
-    return ", ".join(
-        [*([run.device.power_mode] if run.device.power_mode else []), *runtime, *changed]
-    )
+        runtime = f"{run.runtime.version}, build {build}, {run.runtime.kv_type} cache"
+    words += [f"{name}={value}" for name, value in used.items() if value != defaults[name]]
+    return Setup(", ".join(words), runtime)
 
 
 def summarize(runs: Iterable[Run]) -> list[Row]:
@@ -106,7 +118,7 @@ def summarize(runs: Iterable[Run]) -> list[Row]:
     return [row for key, members in by_key.items() for row in _rows(key, members)]
 
 
-def _with_setup(runs: Sequence[Run]) -> list[tuple[Run, str]]:
+def _with_setup(runs: Sequence[Run]) -> list[tuple[Run, Setup]]:
     """Pair runs with their set-up; a run that never opened a runtime takes its artifact's."""
     known = {run.artifact.sha256: setup_of(run) for run in runs if run.runtime}
     return [
@@ -151,7 +163,8 @@ def _row(
     return Row(
         device=key.device,
         board=key.board,
-        setup=key.setup,
+        setup=key.setup.shared,
+        runtime=key.setup.runtime,
         workload=label,
         artifact=artifact.name,
         model=artifact.model,

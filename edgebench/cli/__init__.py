@@ -16,6 +16,7 @@ import click
 # name -> (module, what it does in one line); the module holds a Click command named `command`.
 COMMANDS = {
     "devices": ("edgebench.cli.devices", "List the devices known; which one this machine is."),
+    "export": ("edgebench.cli.export", "Export a checkpoint to GGUF or ONNX."),
     "quantize": ("edgebench.cli.quantize", "Make levels of a model."),
     "profile": ("edgebench.cli.profile", "Measure speed, memory, energy and accuracy."),
     "compare": ("edgebench.cli.compare", "Set stored runs side by side."),

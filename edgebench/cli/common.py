@@ -28,6 +28,38 @@ def common(function: F) -> F:
     )(function)  # fmt: skip
 
 
+def converter_options(function: F) -> F:
+    """Add what conversions need to know of a checkpoint."""
+    options = (
+        click.option(
+            "--pre-tokenizer", metavar="NAME",
+            help="How the tokenizer splits text, where llama.cpp can't tell: qwen2, llama-bpe, "
+            "gpt-2, ...",
+        ),
+        click.option(
+            "--converter", type=click.Path(path_type=Path),
+            help="A checkout of llama.cpp to convert with; the installed version's by default.",
+        ),
+        click.option(
+            "--tokenizer", type=click.Path(path_type=Path, file_okay=False),
+            help="A folder with the model's own tokenizer, to make ONNX of a .gguf file.",
+        ),
+    )  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def allow_options(function: F) -> F:
+    """Add what a person may allow a checkpoint to do."""
+    function = click.option(
+        "--allow-code", is_flag=True, help="Run the code that the checkpoint brings."
+    )(function)
+    return click.option(
+        "--allow-pickle", is_flag=True, help="Load pickled weights, which can run code."
+    )(function)
+
+
 devices_option = click.option(
     "--devices",
     "registry",

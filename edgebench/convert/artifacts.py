@@ -11,10 +11,17 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from edgebench.checkpoint import (
+    TORCH_LEVELS,
+    describe_checkpoint,
+    is_checkpoint,
+    open_checkpoint,
+)
+from edgebench.convert.onnx_artifact import describe_graph
 from edgebench.errors import BadFileError, UsageError
 from edgebench.gguf_file import read_gguf
 from edgebench.models import Model, describe, resolve_model, sha256_of
-from edgebench.records import Artifact
+from edgebench.records import Artifact, safe_name
 
 MANIFEST = "artifact.json"
 
@@ -33,17 +40,23 @@ def load_artifact(folder: Path) -> Artifact:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise BadFileError(f"{manifest}: field {where!r}: {first['msg']}") from None
-    if Path(artifact.path).name != artifact.path:
-        raise BadFileError(f"{manifest}: field 'path': {artifact.path!r} leaves the folder")
-    path = (folder / artifact.path).resolve()
+    for name, digest in ({artifact.path: artifact.sha256} | artifact.files).items():
+        _check_file(folder, name, digest)
+    return artifact.model_copy(update={"path": str((folder / artifact.path).resolve())})
+
+
+def _check_file(folder: Path, name: str, digest: str) -> None:
+    manifest = folder / MANIFEST
+    if Path(name).name != name:
+        raise BadFileError(f"{manifest}: field 'path': {name!r} leaves the folder")
+    path = (folder / name).resolve()
     if path.parent != folder.resolve():
-        raise BadFileError(f"{manifest}: field 'path': {artifact.path!r} links out of the folder")
-    if sha256_of(path) != artifact.sha256:
+        raise BadFileError(f"{manifest}: field 'path': {name!r} links out of the folder")
+    if sha256_of(path) != digest:
         raise BadFileError(
             f"{path} has changed since {MANIFEST} was written",
             hint=f"remove {folder} and quantize again",
         )
-    return artifact.model_copy(update={"path": str(path)})
 
 
 def open_model(reference: str) -> Model:
@@ -60,7 +73,7 @@ def open_model(reference: str) -> Model:
 
 
 def find_artifacts(paths: Sequence[Path]) -> list[Artifact]:
-    """Find artifacts: artifact folders, folders of them, bare .gguf files; each once.
+    """Find artifacts: artifact folders, folders of them, bare .gguf or .onnx files, checkpoints.
 
     Raises UsageError where a path holds none.
     """
@@ -73,6 +86,8 @@ def find_artifacts(paths: Sequence[Path]) -> list[Artifact]:
 def _artifacts_at(path: Path) -> list[Artifact]:
     if (path / MANIFEST).is_file():
         return [load_artifact(path)]
+    if checkpoint := _checkpoint_at(path):
+        return [checkpoint]
     if path.is_dir():
         folders = sorted(child for child in path.iterdir() if (child / MANIFEST).is_file())
         artifacts = [load_artifact(folder) for folder in folders if folder.name[0] != "."]
@@ -82,4 +97,27 @@ def _artifacts_at(path: Path) -> list[Artifact]:
             f"{path} holds no artifacts",
             hint=f"edgebench quantize MODEL --levels q8_0,q4_0 --output {path}",
         )
+    if path.suffix == ".onnx":
+        return [_bare_graph(path)]
     return [describe(resolve_model(str(path)))]
+
+
+def _bare_graph(path: Path) -> Artifact:
+    folder = path.resolve().parent
+    artifact = describe_graph(path, name=safe_name(folder.name), model=safe_name(folder.name))
+    return artifact.model_copy(update={"path": str(path.resolve())})
+
+
+def _checkpoint_at(path: Path) -> Artifact | None:
+    """Describe a checkpoint, typed DIR or DIR:bf16, as what torch runs; None where it is none."""
+    folder, colon, level = str(path).rpartition(":")
+    if not colon or not is_checkpoint(Path(folder)):
+        folder, level = str(path), "fp32"
+    if not is_checkpoint(Path(folder)):
+        return None
+    if level not in TORCH_LEVELS:
+        raise UsageError(
+            f"torch runs a checkpoint as {', '.join(TORCH_LEVELS)}, not as {level!r}",
+            hint=f"write {folder}:bf16",
+        )
+    return describe_checkpoint(open_checkpoint(Path(folder)), level)

@@ -6,26 +6,25 @@ The conversion itself runs in `gguf_process.py`.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgebench.convert.artifacts import MANIFEST, load_artifact
+from edgebench.convert.folders import existing, finish, make_folder, partial_folder
+from edgebench.convert.imatrix import describe_imatrix
 from edgebench.convert.levels import known_levels
 from edgebench.errors import BadFileError, EdgebenchError, UsageError
 from edgebench.gguf_file import read_gguf
 from edgebench.models import Model, sha256_of
+from edgebench.processes import python_module
 from edgebench.records import Artifact, safe_name
 
 LOG = "quantize.log"
+TOKENIZER = "tokenizer.json"  # the checkpoint's own goes with each level
 Progress = Callable[[str, int, int], None]  # level, tensors done, tensors in all
 
 _FALLBACK = re.compile(r"warning: (\S+)\s+- ncols .* -> falling back to\s+(\w+)")
@@ -40,6 +39,14 @@ class Job:
     output: Path
     allow_requantize: bool = False
     threads: int = 0
+    imatrix: Path | None = None
+    keep: tuple[tuple[str, str], ...] = ()  # tensor's name or a part of it, and its type
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Name what was chosen beside the level, for the artifact's name and notes."""
+        kept = tuple(f"{tensor}={kind}" for tensor, kind in self.keep)
+        return (*(("imatrix",) if self.imatrix else ()), *kept)
 
 
 def quantize(job: Job, levels: list[str], progress: Progress) -> list[Artifact]:
@@ -58,16 +65,17 @@ def quantize(job: Job, levels: list[str], progress: Progress) -> list[Artifact]:
             "quantizing it again adds to its loss",
             hint="start from an f16 or f32 file, or add --allow-requantize",
         )
-    _make_folder(job.output)
+    make_folder(job.output)
     return [_one(job, level, source_sha256, progress) for level in levels]
 
 
 def _one(job: Job, level: str, source_sha256: str, progress: Progress) -> Artifact:
-    name = safe_name(f"{job.model.name}-{level}")
+    name = safe_name("-".join((job.model.name, level, *job.choices)))
     folder = job.output / name
-    if folder.exists():
-        return _existing(folder, source_sha256, level)
-    with _partial_folder(job.output, name) as partial:
+    origin = _origin(job, source_sha256)
+    if found := existing(folder, origin, level):
+        return found
+    with partial_folder(job.output, name) as partial:
         target = partial / f"{name}.gguf"
         if level == job.model.info.level:
             shutil.copyfile(job.model.path, target)
@@ -75,25 +83,22 @@ def _one(job: Job, level: str, source_sha256: str, progress: Progress) -> Artifa
         else:
             _convert(job, level, target, progress)
             fallbacks = _fallbacks(partial / LOG)
-        artifact = _describe(job, level, target, fallbacks, source_sha256)
-        _write_synced(partial / MANIFEST, artifact)
-        _sync(target)
-        os.rename(partial, folder)
-    return artifact.model_copy(update={"path": str((folder / artifact.path).resolve())})
+        tokenizer = job.model.path.parent / TOKENIZER
+        if tokenizer.is_file():
+            shutil.copyfile(tokenizer, partial / TOKENIZER)
+        artifact = _describe(job, level, target, fallbacks, origin)
+        return finish(partial, folder, artifact)
 
 
-def _existing(folder: Path, source_sha256: str, level: str) -> Artifact:
-    artifact = load_artifact(folder)
-    if f"source sha256 {source_sha256}" not in artifact.notes or artifact.level != level:
-        raise UsageError(
-            f"{folder} holds an artifact of another source",
-            hint=f"remove {folder}, or give another --output",
-        )
-    return artifact
+def _origin(job: Job, source_sha256: str) -> str:
+    words = [f"source sha256 {source_sha256}"]
+    if job.imatrix:
+        words.append(describe_imatrix(job.imatrix))
+    return ", ".join([*words, *(f"{tensor}={kind}" for tensor, kind in job.keep)])
 
 
 def _describe(
-    job: Job, level: str, target: Path, fallbacks: dict[str, str] | None, source_sha256: str
+    job: Job, level: str, target: Path, fallbacks: dict[str, str] | None, origin: str
 ) -> Artifact:
     info = read_gguf(target)
     model = job.model
@@ -105,6 +110,7 @@ def _describe(
         level=level,
         path=target.name,
         sha256=sha256_of(target),
+        files={one.name: sha256_of(one) for one in target.parent.glob(TOKENIZER)},
         size_bytes=info.size_bytes,
         parameters=info.parameters,
         bits_per_weight=round(info.bits_per_weight, 4),
@@ -113,7 +119,7 @@ def _describe(
         requantized_from=again or model.requantized_from,
         architecture=info.architecture[:100],
         context_length=max(0, info.integer("context_length")),
-        notes=(f"source sha256 {source_sha256}", f"llama-cpp-python {_version()}"),
+        notes=(origin, f"llama-cpp-python {_version()}"),
     )
 
 
@@ -125,9 +131,11 @@ def _convert(job: Job, level: str, target: Path, progress: Progress) -> None:
         "ftype": known_levels()[level],
         "threads": job.threads,
         "allow_requantize": job.allow_requantize,
+        "imatrix": str(job.imatrix) if job.imatrix else None,
+        "keep": list(job.keep),
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "edgebench.convert.gguf_process"],
+        python_module("edgebench.convert.gguf_process"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -179,43 +187,3 @@ def _version() -> str:
     from importlib.metadata import version
 
     return version("llama-cpp-python")
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UsageError(
-            f"can't write to {folder}: {error.strerror}",
-            hint="give another --output, or change the folder's rights",
-        ) from None
-
-
-@contextlib.contextmanager
-def _partial_folder(output: Path, name: str) -> Iterator[Path]:
-    """Give a hidden folder to fill; what is still in it at the end was not finished and goes."""
-    partial = Path(tempfile.mkdtemp(prefix=f".{name}.partial-", dir=output))
-    try:
-        partial.chmod(0o755)
-        yield partial
-    except OSError as error:
-        raise EdgebenchError(
-            f"can't write {name} below {output}: {error.strerror}",
-            hint="free some space, or give another --output",
-        ) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _write_synced(path: Path, artifact: Artifact) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(artifact.model_dump_json(indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -1,10 +1,13 @@
-"""The GGUF levels by their usual names, as the installed llama.cpp knows them.
+"""Levels by their usual names: GGUF's as the installed llama.cpp knows them, and ONNX's.
 
-Knows names, llama.cpp's numbers for them, the aliases of llama-quantize, and which levels need an
-importance matrix. Does not convert.
+Knows names, llama.cpp's numbers for them, the aliases of llama-quantize, which levels need an
+importance matrix, and what a ladder is. Does not convert.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from edgebench.errors import UsageError, nearest
 from edgebench.llama_library import llama_api
@@ -15,6 +18,19 @@ ALIASES = {"q3_k": "q3_k_m", "q4_k": "q4_k_m", "q5_k": "q5_k_m", "fp16": "f16", 
 NEED_IMATRIX = {"iq1_s", "iq1_m", "iq2_xxs", "iq2_xs", "iq2_s", "iq2_m", "iq3_xxs", "q2_k_s"}
 # The ladder of the first run: reference, near-lossless, and the cheap ones.
 LADDER = ("f16", "q8_0", "q4_1", "q4_0", "q3_k_m")
+ONNX_LEVELS = ("fp32", "fp16", "int8_block", "int8", "int4")
+LADDERS = {
+    "gguf": ("f16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0", "q3_k_m"),
+    "onnx": ONNX_LEVELS,
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One level in one format."""
+
+    format: str
+    level: str
 
 
 def known_levels() -> dict[str, int]:
@@ -30,25 +46,45 @@ def known_levels() -> dict[str, int]:
     return levels
 
 
-def parse_levels(text: str) -> list[str]:
-    """Split "q8_0,q4_k_m" into known levels, in order, each once.
+def parse_levels(
+    text: str, formats: Sequence[str] = ("gguf",), imatrix: bool = False
+) -> list[Wanted]:
+    """Split "q8_0,int4" into levels of the formats, in order, each once; `ladder` is many.
 
-    Raises UsageError on an unknown level, with the nearest name.
+    Raises UsageError on an unknown level, with the nearest name, and on one that needs an
+    importance matrix where there is none.
     """
-    known = known_levels()
-    levels: list[str] = []
+    known = {one: _known(one) for one in formats}
+    levels: list[Wanted] = []
     for word in text.split(","):
-        name = word.strip().lower()
-        name = ALIASES.get(name, name)
-        if name not in known:
-            raise UsageError(
-                f"unknown level {word.strip()!r}", hint=nearest(name, [*known, *ALIASES])
-            )
-        if name in NEED_IMATRIX:
-            raise UsageError(
-                f"level {name} needs an importance matrix, which edgebench does not make yet",
-                hint="take q2_k, q3_k_m or a level above them",
-            )
-        if name not in levels:
-            levels.append(name)
+        for wanted in _wanted(word.strip().lower(), known):
+            if wanted.level in NEED_IMATRIX and wanted.format == "gguf" and not imatrix:
+                raise UsageError(
+                    f"level {wanted.level} needs an importance matrix",
+                    hint="add --imatrix auto, or --imatrix FILE as llama-imatrix writes it",
+                )
+            if wanted not in levels:
+                levels.append(wanted)
     return levels
+
+
+def _known(layout: str) -> list[str]:
+    return list(known_levels()) if layout == "gguf" else list(ONNX_LEVELS)
+
+
+def _wanted(name: str, known: Mapping[str, Sequence[str]]) -> list[Wanted]:
+    if name == "ladder":
+        return [Wanted(one, level) for one in known for level in LADDERS[one]]
+    exact = [Wanted(one, name) for one, levels in known.items() if name in levels]
+    if exact:
+        return exact
+    alias = ALIASES.get(name)
+    if alias and alias in known.get("gguf", ()):
+        return [Wanted("gguf", alias)]
+    others = "gguf" if "gguf" not in known else "onnx"
+    elsewhere = others == "onnx" and name in ONNX_LEVELS
+    names = ["ladder", *(level for levels in known.values() for level in levels), *ALIASES]
+    raise UsageError(
+        f"unknown level {name!r}" + (" of a GGUF file" if elsewhere else ""),
+        hint="add --format gguf,onnx" if elsewhere else nearest(name, names),
+    )

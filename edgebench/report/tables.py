@@ -25,11 +25,19 @@ def print_groups(console: Console, groups: Iterable[Group]) -> None:
     groups = list(groups)
     for group in groups:
         console.print(_title(group))
-        if len(groups) > 1 and group.setup:
-            console.print(Text(plain(group.setup, 300)))
+        for line in _setup_lines(group, len(groups)):
+            console.print(Text(line))
         console.print(_table(group))
         for note in _notes(group):
             console.print(Text(note))
+
+
+def _setup_lines(group: Group, groups: int) -> list[str]:
+    """Name the set-up and runtimes where a reader could mistake them: several groups or formats."""
+    if groups == 1 and len(group.runtimes) < 2:
+        return []
+    lines = [group.setup, *(f"{name}: {said}" for name, said in group.runtimes.items())]
+    return [plain(line, 300) for line in lines if line]
 
 
 def _title(group: Group) -> Text:
@@ -48,13 +56,14 @@ def _table(group: Group) -> Table:
     for index, header in enumerate(headers):
         table.add_column(header, justify="left" if index == 0 else "right", no_wrap=True)
     for row in group.rows:
-        table.add_row(*(Text(cell) for cell in _cells(row, bool(task), group.baseline)))
+        table.add_row(*(Text(cell) for cell in _cells(row, bool(task), group)))
     return table
 
 
-def _cells(row: Row, with_task: bool, baseline: str) -> list[str]:
+def _cells(row: Row, with_task: bool, group: Group) -> list[str]:
+    several = len({one.format for one in group.rows}) > 1
     cells = [
-        plain(row.level, 12) + _marks(row),
+        plain(row.level, 12) + _marks(row) + (f"\n{row.format}" if several else ""),
         f"{mebibytes(row.size_bytes)}\n{row.bits_per_weight:.2f} b/w",
         with_interval(row.prefill),
         with_interval(row.decode),
@@ -63,7 +72,7 @@ def _cells(row: Row, with_task: bool, baseline: str) -> list[str]:
     ]
     if with_task:
         figures = row.tasks[0] if row.tasks else None
-        is_baseline = row.level == baseline
+        is_baseline = row.artifact == group.baseline_artifact
         cells += [
             percent(figures.accuracy if figures else None),
             "baseline" if is_baseline else points(figures.difference if figures else None),
@@ -127,8 +136,8 @@ def _difference_notes(rows: Sequence[Row]) -> list[str]:
 
 
 FIELDS = (
-    "device", "board", "setup", "workload", "model", "level", "artifact", "size_bytes",
-    "bits_per_weight", "prefill_tokens_per_s", "prefill_low", "prefill_high",
+    "device", "board", "setup", "runtime", "workload", "model", "format", "level", "artifact",
+    "size_bytes", "bits_per_weight", "prefill_tokens_per_s", "prefill_low", "prefill_high",
     "decode_tokens_per_s", "decode_low", "decode_high", "ttft_s", "ttft_low", "ttft_high",
     "peak_rss_bytes", "energy_j_per_token", "energy_low", "energy_high", "energy_reason", "task",
     "n", "accuracy", "accuracy_low", "accuracy_high", "difference", "difference_low",
@@ -153,7 +162,8 @@ def as_csv(groups: Iterable[Group]) -> str:
 def _flat(row: Row) -> list[object]:
     task = row.tasks[0] if row.tasks else None
     return [
-        row.device, row.board, row.setup, row.workload, row.model, row.level, row.artifact,
+        row.device, row.board, row.setup, row.runtime, row.workload, row.model, row.format,
+        row.level, row.artifact,
         row.size_bytes, row.bits_per_weight, *_three(row.prefill), *_three(row.decode),
         *_three(row.ttft_s), row.peak_rss_bytes, *_three(row.energy_j_per_token),
         row.energy_reason, task.task if task else None, task.n if task else None,
@@ -177,19 +187,19 @@ def _safe(cell: object) -> object:
 def as_markdown(groups: Iterable[Group]) -> str:
     """Return each group as a Markdown table."""
     groups = list(groups)
-    return "\n".join(_markdown(group, with_setup=len(groups) > 1) for group in groups)
+    return "\n".join(_markdown(group, len(groups)) for group in groups)
 
 
-def _markdown(group: Group, with_setup: bool) -> str:
+def _markdown(group: Group, groups: int) -> str:
     task = _first_task(group.rows)
     heads = ["level", "file", "prefill tok/s", "decode tok/s", "peak memory", "energy J/tok"]
     heads += [f"{task} accuracy", f"against {group.baseline}"] * bool(task)
     lines = [f"**{_escape(_title(group).plain)}**", ""]
-    if with_setup and group.setup:
-        lines += [_escape(plain(group.setup, 300)), ""]
+    for line in _setup_lines(group, groups):
+        lines += [_escape(line), ""]
     lines += [_line(heads), _line(["---"] * len(heads))]
     for row in group.rows:
-        cells = _cells(row, bool(task), group.baseline)
+        cells = _cells(row, bool(task), group)
         lines.append(_line([cell.replace("\n", " (", 1) + ")" * ("\n" in cell) for cell in cells]))
     lines += ["", *(f"- {_escape(note)}" for note in _notes(group)), ""]
     return "\n".join(lines)

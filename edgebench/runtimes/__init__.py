@@ -5,21 +5,31 @@ Knows names and shapes. A runtime's own ways stay in its own file.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from edgebench.errors import MissingExtraError, UsageError, nearest
 from edgebench.records import Artifact, RuntimeInfo, Settings
 
 RUNTIMES = {
     "llama.cpp": "edgebench.runtimes.llamacpp:LlamaCpp",
+    "onnxruntime": "edgebench.runtimes.onnx:Onnx",
+    "torch": "edgebench.runtimes.pytorch:Torch",
     "fake": "edgebench.runtimes.fake:Fake",
 }
-FORMATS = {"gguf": "llama.cpp", "fake": "fake"}
-PACKAGES = {"llama.cpp": ("llama-cpp-python", "gguf")}  # the package to install, and its extra
+FORMATS = {"gguf": "llama.cpp", "onnx": "onnxruntime", "torch": "torch", "fake": "fake"}
+# The packages that may carry a runtime, the first to be asked for, and its extra.
+PACKAGES = {
+    "llama.cpp": (("llama-cpp-python",), "gguf"),
+    "onnxruntime": (
+        ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-qnn"), "onnx",
+    ),
+    "torch": (("torch",), "export"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,7 @@ class Session(Protocol):
     weights_bytes: int | None
     kv_cache_bytes: int | None
     vocabulary: int
+    warnings: tuple[str, ...]  # what a reader of the run should know of this session
 
     def encode(self, text: str) -> list[int]:
         """Tokenize text with the model's own tokenizer; special tokens in it are plain text."""
@@ -86,6 +97,10 @@ class Session(Protocol):
         """Score spans, in order; prefixes that neighbours share are evaluated once."""
         ...
 
+    def logits(self, tokens: Sequence[int], start: int) -> Any:
+        """Evaluate tokens from an empty cache; return logits [len(tokens) - start, vocabulary]."""
+        ...
+
     def close(self) -> None:
         """Free the model."""
         ...
@@ -114,8 +129,8 @@ def runtime_version(name: str) -> str:
     """
     if name not in PACKAGES:
         return "1"
-    package, extra = PACKAGES[name]
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        raise MissingExtraError(package, extra) from None
+    packages, extra = PACKAGES[name]
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(package)
+    raise MissingExtraError(packages[0], extra)

@@ -36,6 +36,7 @@ class FakeSession:
     vocabulary = 256
     weights_bytes: int | None = 1000
     kv_cache_bytes: int | None = 100
+    warnings: tuple[str, ...] = ()
 
     def __init__(self, truth: dict[str, Any], settings: Settings, room: Room) -> None:
         self._truth = truth
@@ -99,6 +100,17 @@ class FakeSession:
     def _noise(self, span: Span) -> float:
         raw = bytes(span.tokens) + str(self._truth.get("seed", 0)).encode()
         return 1 + hashlib.sha256(raw).digest()[0] / 256
+
+    def logits(self, tokens: Sequence[int], start: int) -> Any:
+        """Give each token a favourite next one, and a spread made of the truth's `seed`."""
+        import numpy as np
+
+        self._fail("score")
+        rng = np.random.default_rng([self._truth.get("seed", 0), *tokens[:8]])
+        found = rng.normal(size=(len(tokens) - start, self.vocabulary)) * 0.1
+        for row, token in enumerate(tokens[start:]):
+            found[row, (token + 1) % self.vocabulary] += 5
+        return found
 
     def close(self) -> None:
         """Do nothing."""

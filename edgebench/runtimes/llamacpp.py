@@ -23,6 +23,7 @@ from edgebench.errors import (
 from edgebench.llama_library import llama_api
 from edgebench.records import Artifact, RuntimeInfo, Settings
 from edgebench.runtimes import Room, Score, Span
+from edgebench.runtimes.common import Synthetic, scores_of
 from edgebench.runtimes.packing import Group, group, pack, trunk_length
 from edgebench.system import compute_cores
 
@@ -32,7 +33,6 @@ _LOAD_MODES = {"auto": -1, "none": 0, "mmap": 1, "mlock": 2}
 _KV_BUFFER = re.compile(r"(?:KV|RS) buffer size =\s*([\d.]+) MiB")
 _MEMORY_WORDS = ("failed to allocate", "out of memory", "bad_alloc", "unable to allocate")
 _DEBUG = 1  # GGML_LOG_LEVEL_DEBUG
-_SYNTHETIC_SEED = 1
 
 
 class LlamaCpp:
@@ -45,6 +45,12 @@ class LlamaCpp:
         fit, UnsupportedError where this build has no GPU for the layers asked for.
         """
         api = llama_api()
+        if settings.provider != "cpu":
+            raise UnsupportedError(
+                f"llama.cpp takes no provider {settings.provider!r}: it uses the one that it was "
+                "built with",
+                hint="set gpu_layers=-1 to put the layers on the GPU",
+            )
         if settings.gpu_layers and not api.llama_supports_gpu_offload():
             raise UnsupportedError(
                 "this build of llama-cpp-python has no GPU support",
@@ -55,6 +61,8 @@ class LlamaCpp:
 
 class LlamaCppSession:
     """A model and a context, both freed by `close`."""
+
+    warnings: tuple[str, ...] = ()
 
     def __init__(self, api: Any, artifact: Artifact, settings: Settings, room: Room) -> None:
         self._api = api
@@ -71,7 +79,7 @@ class LlamaCppSession:
         self.kv_cache_bytes = self._kv_bytes()
         self.info = self._info(settings)
         self._sequences = room.sequences
-        self._synthetic = _synthetic_tokens(self.vocabulary)
+        self._synthetic = Synthetic(self.vocabulary)
         self._one = (api.llama_token * 1)()
         self._greedy = api.llama_sampler_init_greedy()
 
@@ -183,8 +191,7 @@ class LlamaCppSession:
 
     def synthetic(self, count: int) -> list[int]:
         """Return `count` pseudo-random tokens, the same ones each time."""
-        repeated = -(-count // len(self._synthetic))
-        return (self._synthetic * repeated)[:count]
+        return self._synthetic.take(count)
 
     def prefill(self, tokens: Sequence[int]) -> None:
         """Evaluate tokens in batches after what the cache holds; wait for the last one.
@@ -272,26 +279,27 @@ class LlamaCppSession:
         import numpy as np
 
         pointer = self._api.llama_get_logits(self._context)
-        logits = np.ctypeslib.as_array(pointer, shape=(rows, self.vocabulary))
-        top = logits.max(axis=1)
-        if not np.isfinite(top).all():
-            raise EdgebenchError("the model gives logits that are not finite")
-        total = np.array(
-            [
-                np.exp(row - peak).sum(dtype=np.float64)
-                for row, peak in zip(logits, top, strict=True)
-            ]
-        )
-        norm = top.astype(np.float64) + np.log(total)
-        scores = []
-        for span in targets:
-            index = np.array([row for row, _ in span])
-            token = np.array([token for _, token in span])
-            picked = logits[index, token].astype(np.float64)
-            scores.append(
-                Score(float((picked - norm[index]).sum()), bool((picked >= top[index]).all()))
-            )
-        return scores
+        return scores_of(np.ctypeslib.as_array(pointer, shape=(rows, self.vocabulary)), targets)
+
+    def logits(self, tokens: Sequence[int], start: int) -> Any:
+        """Evaluate tokens from an empty cache; return logits [len(tokens) - start, vocabulary].
+
+        The array is llama.cpp's own and holds until the next evaluation. Raises EdgebenchError
+        where the tokens are more than a batch.
+        """
+        import numpy as np
+
+        if len(tokens) > min(self.info.batch, self.info.context):
+            raise EdgebenchError(f"{len(tokens)} tokens are longer than a batch or the context")
+        self._api.llama_memory_clear(self._memory, False)
+        filler = _Filler(self._api, len(tokens), 1)
+        try:
+            filler.add_rows(tokens, start)
+            self._decode(filler.batch)
+        finally:
+            filler.free()
+        pointer = self._api.llama_get_logits(self._context)
+        return np.ctypeslib.as_array(pointer, shape=(len(tokens) - start, self.vocabulary))
 
     def close(self) -> None:
         """Free the sampler, the context and the model."""
@@ -345,16 +353,14 @@ class _Filler:
         batch.n_tokens = index + 1
         self.rows += logits
 
+    def add_rows(self, tokens: Sequence[int], start: int) -> None:
+        """Add one sequence whose logits are wanted from `start` on."""
+        for position, token in enumerate(tokens):
+            self._add(token, position, (0,), position >= start)
+
     def free(self) -> None:
         """Give the batch's memory back."""
         self._free(self.batch)
-
-
-def _synthetic_tokens(vocabulary: int) -> list[int]:
-    import random
-
-    generator = random.Random(_SYNTHETIC_SEED)
-    return [generator.randrange(vocabulary) for _ in range(4096)]
 
 
 def _version(api: Any) -> str:

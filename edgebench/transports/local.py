@@ -10,7 +10,6 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import BinaryIO
@@ -31,6 +30,7 @@ from edgebench.messages import (
     read_reply,
     write,
 )
+from edgebench.processes import python_module
 from edgebench.records import RunError, Status, safe_name
 from edgebench.system import memory_kills
 from edgebench.transports import Tell, WorkerError
@@ -60,7 +60,7 @@ class LocalTransport:
 
 def _spawn(log: BinaryIO, name: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "edgebench.worker", name],  # the name is for ps alone
+        [*python_module("edgebench.worker"), name],  # the name is for ps alone
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,

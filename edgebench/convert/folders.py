@@ -1,0 +1,78 @@
+"""Artifact folders being made: hidden until they are complete, and gone if they never are.
+
+Knows temporary names, renaming and syncing. Knows no format.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from edgebench.convert.artifacts import MANIFEST, load_artifact
+from edgebench.errors import EdgebenchError, UsageError
+from edgebench.records import Artifact
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that can be written; raise UsageError where that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"can't write to {folder}: {error.strerror}",
+            hint="give another --output, or change the folder's rights",
+        ) from None
+
+
+@contextlib.contextmanager
+def partial_folder(output: Path, name: str) -> Iterator[Path]:
+    """Give a hidden folder to fill; what is still in it at the end was not finished and goes.
+
+    Raises EdgebenchError where the disk does not take it.
+    """
+    partial = Path(tempfile.mkdtemp(prefix=f".{name}.partial-", dir=output))
+    try:
+        partial.chmod(0o755)
+        yield partial
+    except OSError as error:
+        raise EdgebenchError(
+            f"can't write {name} below {output}: {error.strerror}",
+            hint="free some space, or give another --output",
+        ) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def finish(partial: Path, folder: Path, artifact: Artifact) -> Artifact:
+    """Write `artifact.json`, sync what was written, and give the folder its name."""
+    with (partial / MANIFEST).open("w", encoding="utf-8") as file:
+        file.write(artifact.model_dump_json(indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    for path in partial.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    os.rename(partial, folder)
+    return artifact.model_copy(update={"path": str((folder / artifact.path).resolve())})
+
+
+def existing(folder: Path, origin: str, level: str) -> Artifact | None:
+    """Return the artifact that is there already, made from the same origin; None where none is.
+
+    Raises UsageError where the folder holds another one.
+    """
+    if not folder.exists():
+        return None
+    artifact = load_artifact(folder)
+    if origin not in artifact.notes or artifact.level != level:
+        raise UsageError(
+            f"{folder} holds an artifact of another source",
+            hint=f"remove {folder}, or give another --output",
+        )
+    return artifact

@@ -1,0 +1,382 @@
+"""Checkpoints: what is refused; exports to GGUF and ONNX, held against torch, in five families."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from checkpoints import FAMILIES
+from conftest import Shell
+
+from edgebench.checkpoint import Allowed, open_checkpoint
+from edgebench.errors import BadFileError, UsageError
+from edgebench.gguf_file import read_gguf
+from edgebench.models import sha256_of
+
+# checkpoints, which need nothing installed
+
+
+def bare(folder: Path, **config: object) -> Path:
+    """Write what looks like a checkpoint."""
+    folder.mkdir(parents=True)
+    fields = {"architectures": ["LlamaForCausalLM"], "torch_dtype": "float32"} | config
+    (folder / "config.json").write_text(json.dumps(fields))
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"\0" * 16)
+    return folder
+
+
+def test_checkpoint_says_what_it_holds(tmp_path: Path) -> None:
+    """Architecture, type and the bytes of its weights."""
+    found = open_checkpoint(bare(tmp_path / "my model"), Allowed())
+    assert (found.name, found.architecture, found.dtype) == (
+        "my-model", "LlamaForCausalLM", "float32",
+    )  # fmt: skip
+    assert found.weights_bytes == 16
+
+
+def test_pickled_weights_need_a_word(tmp_path: Path) -> None:
+    """Refused with the flag; a trainer's own arguments beside safetensors are no weights."""
+    folder = bare(tmp_path / "m")
+    (folder / "training_args.bin").write_bytes(pickle.dumps([]))
+    open_checkpoint(folder, Allowed())
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(BadFileError, match="is a pickle") as caught:
+        open_checkpoint(folder, Allowed())
+    assert "--allow-pickle" in caught.value.hint
+    assert open_checkpoint(folder, Allowed(pickle=True)).weights_bytes == 16
+
+
+@pytest.mark.parametrize("how", ["auto_map", "tokenizer", "file"])
+def test_code_of_its_own_needs_a_word(tmp_path: Path, how: str) -> None:
+    """auto_map in either configuration, or any .py file."""
+    folder = bare(
+        tmp_path / "m", **({"auto_map": {"AutoModel": "x.Y"}} if how == "auto_map" else {})
+    )
+    if how == "tokenizer":
+        (folder / "tokenizer_config.json").write_text('{"auto_map": {}}')
+    if how == "file":
+        (folder / "modeling_x.py").touch()
+    with pytest.raises(BadFileError, match="brings code of its own") as caught:
+        open_checkpoint(folder, Allowed())
+    assert "--allow-code" in caught.value.hint
+    open_checkpoint(folder, Allowed(code=True))
+
+
+@pytest.mark.parametrize(
+    "config", ["", "[]", "{", '{"architectures": []}', '{"architectures": "x"}', "[" * 10_000]
+)
+def test_broken_configuration_is_a_bad_file(tmp_path: Path, config: str) -> None:
+    """Whatever stands in config.json: one clear error."""
+    folder = bare(tmp_path / "m")
+    (folder / "config.json").write_text(config)
+    with pytest.raises(BadFileError, match=r"config\.json"):
+        open_checkpoint(folder, Allowed())
+
+
+def test_weights_that_link_out_are_refused(tmp_path: Path) -> None:
+    """A checkpoint reads nothing outside its folder."""
+    folder = bare(tmp_path / "m")
+    (folder / "model.safetensors").unlink()
+    (tmp_path / "secret").write_bytes(b"x")
+    (folder / "model.safetensors").symlink_to(tmp_path / "secret")
+    with pytest.raises(BadFileError, match="links out of the folder"):
+        open_checkpoint(folder, Allowed())
+
+
+def test_what_is_no_folder_is_wrong_usage(tmp_path: Path) -> None:
+    """A missing folder is wrong usage, an empty one a bad file."""
+    with pytest.raises(UsageError):
+        open_checkpoint(tmp_path / "none", Allowed())
+    with pytest.raises(BadFileError, match=r"no config\.json"):
+        open_checkpoint(tmp_path, Allowed())
+
+
+# whole exports, with the real tools
+
+
+@dataclass(frozen=True)
+class Family:
+    """A tiny checkpoint and the folder with its artifacts."""
+
+    name: str
+    checkpoint: Path
+    artifacts: Path
+
+    def path(self, level: str) -> Path:
+        """Return the folder of one level."""
+        return self.artifacts / f"{self.checkpoint.name}-{level}"
+
+
+@pytest.fixture(scope="module")
+def families(tmp_path_factory: pytest.TempPathFactory, converting: Shell) -> dict[str, Family]:
+    """Export a checkpoint of each family both ways, with levels."""
+    root = tmp_path_factory.mktemp("families")
+    found = {}
+    for name in FAMILIES:
+        # llama.cpp reads a name of "phi3" as the original, whose tokenizer has other tokens.
+        checkpoint = make_in_process(root / f"tiny-{name.replace('phi', 'p')}", name)
+        done = converting(
+            "quantize", str(checkpoint), "--levels", "f32,fp32,fp16,int8,int4",
+            "--format", "gguf,onnx", "--pre-tokenizer", "qwen2", "--output", str(root / "made"),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found[name] = Family(name, checkpoint, root / "made")
+    return found
+
+
+def make_in_process(folder: Path, family: str = "llama", digits_apart: bool = True) -> Path:
+    """Make a checkpoint in a process of its own: torch stays out of this one."""
+    code = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); "
+        "from checkpoints import make_checkpoint; "
+        "make_checkpoint(Path(sys.argv[2]), sys.argv[3], digits_apart=sys.argv[4] == '1')"
+    )
+    here = str(Path(__file__).parent)
+    command = [sys.executable, "-c", code, here, str(folder), family, str(int(digits_apart))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder
+
+
+def agreement(*paths: Path) -> dict[str, dict[str, float]]:
+    """Run artifacts on the same tokens; return how far each lies from the first."""
+    script = Path(__file__).with_name("agreement.py")
+    done = subprocess.run(
+        [sys.executable, str(script), *map(str, paths)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"name"')]
+    return {line["name"]: line for line in lines}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_formats_agree_with_the_checkpoint(families: dict[str, Family], name: str) -> None:
+    """torch, GGUF f32, ONNX fp32 and fp16: the same top token everywhere, one log-probability.
+
+    Singles agree within 1e-3 over the whole vocabulary; rounding weights to halves alone moves
+    the worst of 50,000 by up to 2e-3 (llama.cpp's own f16 does the same).
+    """
+    family = families[name]
+    levels = ("f32", "fp32", "fp16", "int8", "int4")
+    found = agreement(family.checkpoint, *(family.path(level) for level in levels))
+    by_level = {level: found[family.path(level).name] for level in levels}
+    for level, limit in (("f32", 1e-3), ("fp32", 1e-3), ("fp16", 3e-3)):
+        assert by_level[level]["same_top"] == 1.0
+        assert by_level[level]["worst"] < limit
+        assert by_level[level]["score_error"] < 1e-3
+    assert by_level["fp16"]["worst"] < by_level["int8"]["worst"] < by_level["int4"]["worst"] < 1
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma3"])
+def test_standard_graphs_agree_too(
+    families: dict[str, Family], converting: Shell, name: str
+) -> None:
+    """optimum's graph, and its int4 level, under the same session."""
+    family = families[name]
+    made = converting.json(
+        "export", str(family.checkpoint), "--format", "onnx", "--graph", "standard",
+        "--output", str(family.artifacts), "--json",
+    )["artifacts"][0]  # fmt: skip
+    assert made["architecture"] == "standard"
+    done = converting(
+        "quantize", str(family.path("fp32-standard")), "--levels", "int4",
+        "--output", str(family.artifacts),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = agreement(family.checkpoint, family.path("fp32-standard"), family.path("int4-standard"))
+    assert found[f"{family.checkpoint.name}-fp32-standard"]["worst"] < 1e-3
+    assert found[f"{family.checkpoint.name}-int4-standard"]["worst"] < 1
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_levels_are_as_named(families: dict[str, Family], name: str) -> None:
+    """Sizes fall, types are what the names say, the export's check is recorded."""
+    family = families[name]
+    artifacts = {
+        level: json.loads((family.path(level) / "artifact.json").read_text())
+        for level in ("f32", "fp32", "fp16", "int8", "int4")
+    }
+    sizes = [artifacts[level]["size_bytes"] for level in ("fp32", "fp16", "int8", "int4")]
+    assert sizes == sorted(sizes, reverse=True)
+    counted = artifacts["fp32"]["parameters"]
+    assert counted == pytest.approx(artifacts["f32"]["parameters"], rel=2e-3)
+    assert artifacts["fp32"]["export_check"]["same_top"] == 1.0
+    assert artifacts["fp32"]["export_check"]["max_logprob_difference"] < 1e-3
+    assert artifacts["int8"]["tensor_types"]["int8"] > 5
+    assert artifacts["int4"]["tensor_types"]["int4"] > 5
+    assert artifacts["fp16"]["tensor_types"]["float16"] > 5
+    assert 4.4 < artifacts["int4"]["bits_per_weight"] < 9  # tiny models are mostly small tensors
+
+
+def test_two_formats_stand_in_one_table(
+    families: dict[str, Family], converting: Shell, tmp_path: Path
+) -> None:
+    """The same workload and tokens for torch, GGUF and ONNX; one group, the checkpoint first."""
+    family = families["llama"]
+    artifacts = [str(family.checkpoint), str(family.path("f32")), str(family.path("int4"))]
+    runs = converting.json(
+        "profile", *artifacts, "--device", "cpu", "--workload", "32+8", "--tasks", "basics",
+        "--repetitions", "2", "--output", str(tmp_path / "runs"), "--json",
+    )["runs"]  # fmt: skip
+    assert [run["status"] for run in runs] == ["ok"] * 6
+    assert [run["conditions"]["warnings"] for run in runs if run["accuracy"]] == [[]] * 3
+    answers = {
+        run["artifact"]["format"]: [item["chosen"] for item in run["accuracy"]["items"]]
+        for run in runs
+        if run["accuracy"]
+    }
+    same = sum(a == b for a, b in zip(answers["torch"], answers["gguf"], strict=True))
+    assert same >= 0.97 * len(answers["torch"])  # llama.cpp's cache is in halves
+    groups = converting.json("compare", str(tmp_path / "runs"), "--json")["grouped"]
+    assert len(groups) == 1
+    assert [row["format"] for row in groups[0]["rows"]] == ["torch", "gguf", "onnx"]
+    table = converting("compare", str(tmp_path / "runs")).stdout
+    assert all(len(line) <= 80 for line in table.splitlines())
+
+
+def test_another_tokenizer_is_noticed_and_the_checkpoints_tokens_are_scored(
+    families: dict[str, Family], converting: Shell, tmp_path: Path
+) -> None:
+    """A GGUF whose tokenizer.json is another checkpoint's: the run says so."""
+    other = make_in_process(tmp_path / "other", digits_apart=False)
+    folder = tmp_path / "swapped"
+    shutil.copytree(families["llama"].path("f32"), folder)
+    shutil.copyfile(other / "tokenizer.json", folder / "tokenizer.json")
+    manifest = json.loads((folder / "artifact.json").read_text())
+    manifest["files"]["tokenizer.json"] = sha256_of(folder / "tokenizer.json")
+    (folder / "artifact.json").write_text(json.dumps(manifest))
+    run = converting.json(
+        "profile", str(folder), "--device", "cpu", "--workload", "none", "--tasks", "basics",
+        "--output", str(tmp_path / "runs"), "--json",
+    )["runs"][0]  # fmt: skip
+    assert run["status"] == "ok"
+    assert any("tokenizer cuts" in warning for warning in run["conditions"]["warnings"])
+
+
+def test_importance_matrix_is_collected_and_used(
+    families: dict[str, Family], converting: Shell, tmp_path: Path
+) -> None:
+    """--imatrix auto makes levels that need one; its file serves as FILE; --keep is obeyed."""
+    family = families["llama"]
+    base = ("quantize", str(family.checkpoint), "--pre-tokenizer", "qwen2")
+    refused = converting(*base, "--levels", "iq3_xxs", "--output", str(tmp_path / "x"))
+    assert refused.returncode == 2
+    assert "--imatrix auto" in refused.stderr
+    made = converting.json(
+        *base, "--levels", "iq3_xxs,q4_k_m", "--imatrix", "auto",
+        "--keep", "output=q8_0,attn_v=q6_k", "--output", str(tmp_path / "made"), "--json",
+    )["artifacts"]  # fmt: skip
+    assert all("imatrix" in one["name"] for one in made)
+    assert made[0]["tensor_types"]["iq3_xxs"] > 3
+    types = {tensor.name: tensor.type for tensor in read_gguf(Path(made[1]["path"])).tensors}
+    assert types["output.weight"] == "q8_0"
+    assert types["blk.0.attn_v.weight"] == "q6_k"
+    cached = next((Path(converting.env["XDG_CACHE_HOME"]) / "edgebench/imatrix").glob("*.gguf"))
+    again = converting.json(
+        "quantize", str(family.path("f32")), "--levels", "q4_k_m", "--imatrix", str(cached),
+        "--output", str(tmp_path / "again"), "--json",
+    )["artifacts"][0]  # fmt: skip
+    plain = converting.json(
+        "quantize", str(family.path("f32")), "--levels", "q4_k_m",
+        "--output", str(tmp_path / "again"), "--json",
+    )["artifacts"][0]  # fmt: skip
+    assert again["sha256"] != plain["sha256"]
+
+
+def test_second_export_is_taken_as_it_is(families: dict[str, Family], converting: Shell) -> None:
+    """The same source is not converted twice; another tokenizer's name is another export."""
+    family = families["llama"]
+    path = family.path("f32") / "artifact.json"
+    before = path.stat().st_mtime_ns
+    options = ("--type", "f32", "--output", str(family.artifacts))
+    again = converting("export", str(family.checkpoint), *options, "--pre-tokenizer", "qwen2")
+    assert again.returncode == 0, again.stderr
+    assert path.stat().st_mtime_ns == before
+    other = converting("export", str(family.checkpoint), *options, "--pre-tokenizer", "smollm")
+    assert other.returncode == 2
+    assert "another source" in other.stderr
+
+
+def test_unknown_tokenizer_is_named_with_what_to_type(
+    families: dict[str, Family], converting: Shell, tmp_path: Path
+) -> None:
+    """A tokenizer that the converter does not know: --pre-tokenizer is the way."""
+    checkpoint = families["llama"].checkpoint
+    done = converting("export", str(checkpoint), "--output", str(tmp_path / "x"))
+    assert done.returncode == 4
+    assert "does not recognise the tokenizer" in done.stderr
+    assert "--pre-tokenizer" in done.stderr
+    assert list((tmp_path / "x").iterdir()) == []
+
+
+def test_wrong_tokenizer_is_refused_with_both_lists(converting: Shell, tmp_path: Path) -> None:
+    """Digits that the checkpoint keeps together and the export would not: nothing is left."""
+    checkpoint = make_in_process(tmp_path / "digits", digits_apart=False)
+    output = tmp_path / "x"
+    wrong = converting(
+        "export", str(checkpoint), "--pre-tokenizer", "qwen2", "--output", str(output)
+    )
+    assert wrong.returncode == 4
+    assert "the checkpoint has [" in wrong.stderr
+    assert "the file [" in wrong.stderr
+    assert list(output.iterdir()) == []
+
+
+def test_gguf_to_onnx_wants_a_tokenizer_that_agrees(
+    families: dict[str, Family], converting: Shell, tmp_path: Path
+) -> None:
+    """With the model's own tokenizer it is exported; with another it is refused."""
+    family = families["llama"]
+    gguf = next(family.path("f32").glob("*.gguf"))
+    other = make_in_process(tmp_path / "other", digits_apart=False)
+    options = ("export", str(gguf), "--format", "onnx", "--output", str(tmp_path / "made"))
+    wrong = converting(*options, "--tokenizer", str(other))
+    assert wrong.returncode == 4
+    assert "does not agree with llama.cpp's" in wrong.stderr
+    assert list((tmp_path / "made").iterdir()) == []
+    right = converting.json(*options, "--tokenizer", str(family.checkpoint), "--json")
+    path = Path(right["artifacts"][0]["path"]).parent
+    found = agreement(family.checkpoint, path)
+    assert found[path.name]["worst"] < 1e-3
+
+
+def test_interrupted_export_leaves_nothing(
+    families: dict[str, Family], converting: Shell, tmp_path: Path
+) -> None:
+    """Ctrl-C in the middle: no half artifact."""
+    process = converting.start(
+        "export", str(families["llama"].checkpoint), "--format", "onnx",
+        "--output", str(tmp_path / "x"),
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "x").glob(".*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert list((tmp_path / "x").iterdir()) == []
+
+
+def test_without_cache_and_network_both_ways_out_are_named(
+    edgebench: Shell, converting: Shell, tmp_path: Path
+) -> None:
+    """Exit 7: go online once, or name a checkout."""
+    checkpoint = bare(tmp_path / "m")
+    offline = Shell(
+        edgebench.cwd,
+        edgebench.env
+        | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "PIP_NO_CACHE_DIR": "1"},
+    )
+    done = offline("export", str(checkpoint))
+    assert done.returncode == 7, done.stderr
+    assert "--converter" in done.stderr
+    assert "online" in done.stderr
