@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from edgebench.models import sha256_of
 from edgebench.records import Artifact, safe_name
 
 MAX_CONFIG_BYTES = 4 << 20
+_HUB = re.compile(r"hf:([\w.-]+/[\w.-]+)")
+_DOWNLOADED = ("*.json", "*.safetensors", "tokenizer.model", "*.txt", "*.jinja")
 TORCH_LEVELS = ("fp32", "bf16", "fp16")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
@@ -92,6 +95,30 @@ def open_checkpoint(path: Path, allowed: Allowed = NOTHING) -> Checkpoint:
         weights=_weights(path, allowed),
         context_length=_integer(config.get("max_position_embeddings")),
     )
+
+
+def find_checkpoint(reference: str) -> Path | None:
+    """Return the folder that a reference names: a checkpoint's, or hf:org/repo downloaded now.
+
+    Returns None where it is something else: a .gguf file, an artifact. Only files without code are
+    downloaded. Raises BadFileError where the hub and its cache do not have the repository.
+    """
+    match = _HUB.fullmatch(reference)
+    if not match:
+        return Path(reference) if is_checkpoint(Path(reference)) else None
+    from huggingface_hub import constants, snapshot_download
+
+    try:
+        folder = Path(snapshot_download(match[1], allow_patterns=list(_DOWNLOADED)))
+    except Exception as error:  # noqa: BLE001 - the hub's client raises its transport's own errors
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise BadFileError(
+            f"{reference} can't be had from the hub, nor from the cache "
+            f"{constants.HF_HUB_CACHE}: {lines[0][:200]}",
+            hint="go online, or set HF_HUB_CACHE to a folder that holds it; "
+            "a private model needs HF_TOKEN",
+        ) from None
+    return folder if is_checkpoint(folder) else None
 
 
 def describe_checkpoint(checkpoint: Checkpoint, level: str) -> Artifact:

@@ -6,6 +6,7 @@ that was named, each merged over the last. Measures nothing.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from edgebench.conditions import l4t, power_mode
 from edgebench.errors import BadFileError, DeviceError, UsageError, nearest
-from edgebench.records import Settings
-from edgebench.system import read_text, root
+from edgebench.records import DeviceInfo, Settings
+from edgebench.system import cpu_model, os_name, read_text, root
 
 MAX_FILE_BYTES = 1 << 20
 
@@ -30,8 +32,15 @@ class DeviceEntry(BaseModel):
     description: Annotated[str, Field(max_length=200)] = ""
     family: str | None = None
     match: tuple[str, ...] = ()
+    match_cpu: tuple[str, ...] = ()
+    soc: str | None = None
+    cpu: str | None = None
+    gpu: str | None = None
     memory_gib: Annotated[float, Field(gt=0)] | None = None
     bandwidth_gb_s: dict[str, Annotated[float, Field(gt=0)]] = {}
+    peak_tops: dict[str, Annotated[float, Field(gt=0)]] = {}
+    sensors: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
     host: str | None = None
     settings: Settings = Settings()
 
@@ -51,12 +60,13 @@ class Registry:
 
     def here(self) -> str:
         """Return the name of the board that this machine is, or `cpu`."""
-        model = read_text("/proc/device-tree/model") or ""
+        model, cpu = read_text("/proc/device-tree/model") or "", cpu_model() or ""
         matches = [
             (len(prefix), name)
             for name, entry in self.devices.items()
-            for prefix in entry.match
-            if model.startswith(prefix)
+            for text, prefixes in ((model, entry.match), (cpu, entry.match_cpu))
+            for prefix in prefixes
+            if text.startswith(prefix)
         ]
         return max(matches)[1] if matches else "cpu"
 
@@ -84,6 +94,22 @@ class Registry:
             hint=f"install edgebench on the {name} and type "
             f"edgebench profile --device {name} there",
         )
+
+
+def this_device(name: str) -> DeviceInfo:
+    """Describe this machine as the device `name`."""
+    import psutil
+
+    return DeviceInfo(
+        name=name,
+        board=read_text("/proc/device-tree/model"),
+        cpu=cpu_model(),
+        memory_bytes=psutil.virtual_memory().total,
+        os=os_name(),
+        kernel=platform.release(),
+        l4t=l4t(),
+        power_mode=power_mode(),
+    )
 
 
 def default_files() -> list[Path]:

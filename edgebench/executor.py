@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from edgebench.conditions import condition_warnings
+from edgebench.energy import energies, joined
 from edgebench.figures import speed_of
 from edgebench.messages import Open, Opened, ScoreResult, ScoreTask, SpeedResult, SpeedTest, Trial
 from edgebench.plan import Case, case_id, in_order
@@ -24,11 +26,12 @@ from edgebench.records import (
     Run,
     RunError,
     Snapshot,
+    Timeline,
     Workload,
 )
 from edgebench.runtimes import runtime_version
 from edgebench.store import Store
-from edgebench.system import available_bytes, condition_warnings
+from edgebench.system import available_bytes
 from edgebench.tasks.multiple_choice import accuracy_of
 from edgebench.transports import Transport, Worker, WorkerError
 
@@ -91,6 +94,7 @@ class Sweep:
                     if turn < _workload(one.case).repetitions:
                         one.step(self._trial)
             for one in active:
+                one.step(self._rest)
                 one.finish()
         finally:
             for one in active:
@@ -99,16 +103,21 @@ class Sweep:
     def _open_speed(self, one: _Active) -> None:
         work = _workload(one.case)
         one.open(context=work.context, sequences=1)
-        one.ask(SpeedTest(workload=work, repetitions=0, warm_up=True))
+        one.keep(one.ask(SpeedTest(workload=work, repetitions=0, warm_up=True, idle=True)))
 
     def _trial(self, one: _Active) -> None:
         work = _workload(one.case)
         result = one.ask(SpeedTest(workload=work, repetitions=1, warm_up=False))
         if isinstance(result, SpeedResult):
             one.trials.extend(result.trials)
-            one.memory, one.after = result.memory, result.after
-            one.energy_reason = result.energy_reason
+            one.keep(result)
             self.observer.ticked(one.case, len(one.trials), work.repetitions)
+
+    def _rest(self, one: _Active) -> None:
+        """Measure idle power once more, where there is a meter."""
+        if any(line.totals for line in one.timelines):
+            work = _workload(one.case)
+            one.keep(one.ask(SpeedTest(workload=work, repetitions=0, warm_up=False, idle=True)))
 
     def _score(self, case: Case) -> None:
         one = _Active(case, self)
@@ -139,6 +148,7 @@ class _Active:
         self.accuracy: Accuracy | None = None
         self.energy_reason: str | None = None
         self.warnings: tuple[str, ...] = ()
+        self.timelines: list[Timeline] = []
         self._sweep = sweep
         self._worker: Worker | None = None
         self._opened: Opened | None = None
@@ -176,6 +186,7 @@ class _Active:
             settings=self.case.settings,
             context=min(context, limit) if limit else context,
             sequences=sequences,
+            meters=self.case.meters if self.case.workload else ("none",),
         )
         result = self.ask(request)
         if isinstance(result, Opened):
@@ -185,6 +196,13 @@ class _Active:
         """Send one request and block until its result."""
         assert self._worker is not None
         return self._worker.request(message, self._sweep.timeout_s, self._tell)
+
+    def keep(self, result: Opened | SpeedResult | ScoreResult) -> None:
+        """Keep what a speed request gave beside its trials."""
+        if isinstance(result, SpeedResult):
+            self.memory, self.after = result.memory, result.after
+            self.energy_reason = result.energy_reason
+            self.timelines = joined(self.timelines, result.timelines)
 
     def finish(self) -> None:
         """Store the case's run, once."""
@@ -213,8 +231,11 @@ class _Active:
         speed = None
         if work and opened and self.trials and not failure:
             speed = speed_of(work, opened.load_s, self.trials)
+        energy = energies(self.timelines) if speed else ()
         reason = self.energy_reason
-        if work is None:
+        if energy:
+            reason = None
+        elif work is None:
             reason = "energy is measured with a workload, not with a task"
         elif reason is None:
             reason = "the case did not come that far"
@@ -233,6 +254,7 @@ class _Active:
                     *condition_warnings(before, self.after),
                     *(opened.warnings if opened else ()),
                     *self.warnings,
+                    *(warning for one in energy for warning in one.warnings),
                 ),
             ),
             runtime=opened.runtime if opened else None,
@@ -241,7 +263,9 @@ class _Active:
             task=self.case.task.name if self.case.task else None,
             speed=speed,
             memory=self.memory,
+            energy=energy,
             energy_reason=reason,
+            timelines=tuple(self.timelines) if energy else (),
             accuracy=self.accuracy if not failure else None,
             wall_s=self._spent_s,
         )

@@ -26,6 +26,7 @@ from edgebench.records import (
     Status,
     Task,
     Text,
+    Timeline,
     Workload,
 )
 
@@ -41,6 +42,7 @@ class Open(Record):
     settings: Settings
     context: Count
     sequences: Count = 1
+    meters: tuple[Text, ...] = ("auto",)
 
 
 class SpeedTest(Record):
@@ -50,6 +52,7 @@ class SpeedTest(Record):
     workload: Workload
     repetitions: Count
     warm_up: bool
+    idle: bool = Field(default=False, description="measure idle power after the repetitions")
 
 
 class ScoreTask(Record):
@@ -80,16 +83,6 @@ class Opened(Record):
     before: Snapshot
 
 
-class Sample(Record):
-    """A sensor's reading on the worker's monotonic clock."""
-
-    t_ns: int
-    rail: Text
-    value: Real
-    unit: Literal["W", "J"]
-    kind: Literal["measured", "derived", "estimated"]
-
-
 class Trial(Record):
     """One repetition: seconds of each phase, and of each generated token."""
 
@@ -107,7 +100,7 @@ class SpeedResult(Record):
     warm_up_rounds: Count
     memory: Memory
     after: Snapshot
-    samples: tuple[Sample, ...] = ()
+    timelines: tuple[Timeline, ...] = ()
     energy_reason: Text | None = None
 
 

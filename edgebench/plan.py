@@ -35,6 +35,7 @@ class Case:
     settings: Settings
     workload: Workload | None = None
     task: Task | None = None
+    meters: tuple[str, ...] = ("auto",)
 
     @property
     def label(self) -> str:
@@ -85,6 +86,8 @@ def case_id(case: Case, runtime_version: str) -> str:
         "workload": workload,
         "task": [case.task.name, case.task.metric, case.task.sha256] if case.task else None,
     }
+    if case.meters != ("auto",) and case.workload:
+        what["meters"] = list(case.meters)
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
     return digest[:16]
 

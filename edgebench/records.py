@@ -7,6 +7,7 @@ Sizes are bytes, times seconds, energy joules, unless a name ends in another uni
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ Real = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=10_000)]
 
+MIN_PERIODS = 20  # of a sensor; a shorter window has no figure
 Status = Literal["ok", "oom", "crashed", "timeout", "unsupported", "failed"]
 
 
@@ -165,11 +167,20 @@ class Snapshot(Record):
     """The machine's condition at one moment; None where this machine does not tell."""
 
     governor: Text | None = None
-    clocks_hz: dict[str, Real] = {}
+    clocks_hz: dict[str, Real] = Field(default={}, description="cpuN, gpu, memory")
+    min_clocks_hz: dict[str, Real] = {}
+    max_clocks_hz: dict[str, Real] = {}
     temperature_c: dict[str, Real] = {}
-    throttled: bool | None = None
+    throttled: bool | None = Field(default=None, description="now, not at some time before")
+    throttled_before: bool | None = Field(
+        default=None, description="at some time since the machine started (Raspberry Pi)"
+    )
+    power_mode: Text | None = None
+    clocks_fixed: bool | None = Field(default=None, description="jetson_clocks")
     load: Real | None = None
     free_bytes: Count | None = None
+    swap_used_bytes: Count | None = None
+    on_battery: bool | None = None
 
 
 class Conditions(Record):
@@ -238,12 +249,67 @@ class Memory(Record):
     system_delta_bytes: int | None = None
 
 
+class Series(Record):
+    """One rail's readings on the worker's monotonic clock: watts, or joules of a counter."""
+
+    rail: Text
+    unit: Literal["W", "J"]
+    kind: Literal["measured", "derived", "estimated"]
+    wrap_j: Real | None = None
+    t_ns: tuple[int, ...]
+    values: tuple[Real, ...]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Series:
+        if len(self.t_ns) != len(self.values):
+            raise ValueError("times and values are not as many")
+        if any(b < a for a, b in itertools.pairwise(self.t_ns)):
+            raise ValueError("times are not in order")
+        return self
+
+
+class Window(Record):
+    """A phase's start and end on that clock, and the tokens that were evaluated in it."""
+
+    phase: Literal["idle", "prefill", "decode"]
+    start_ns: int
+    end_ns: int
+    tokens: Count = 0
+    repetition_tokens: Count = 0
+
+    @property
+    def seconds(self) -> float:
+        """Return the window's length."""
+        return (self.end_ns - self.start_ns) / 1e9
+
+
+class Total(Record):
+    """A source of energy: the rails that add up to it, none where no sum may be claimed."""
+
+    source: Text
+    rails: tuple[Text, ...]
+    kind: Literal["measured", "derived", "estimated"]
+
+
+class Timeline(Record):
+    """What one meter gave while phases ran."""
+
+    period_s: Positive
+    read_s: Real = 0.0
+    totals: tuple[Total, ...]
+    series: tuple[Series, ...]
+    windows: tuple[Window, ...]
+    errors: tuple[Text, ...] = ()
+
+
 class PhaseEnergy(Record):
-    """Joules of one phase, with idle power (gross) and without it (net)."""
+    """Joules of one phase of one repetition, with idle power (gross) and without it (net)."""
 
     gross_j: Estimate
-    net_j: Estimate
+    net_j: Estimate | None = None
     j_per_token: Estimate
+    net_j_per_token: Estimate | None = None
+    windows: Count = 0
 
 
 class Energy(Record):
@@ -253,9 +319,13 @@ class Energy(Record):
     rails: tuple[Text, ...]
     kind: Literal["measured", "derived", "estimated"]
     period_s: Positive
-    idle_w: Estimate
+    idle_w: Estimate | None = None
+    idle_drift_w: Real | None = Field(default=None, description="idle after minus idle before")
     prefill: PhaseEnergy | None = None
     decode: PhaseEnergy | None = None
+    rail_w: dict[str, Real] = Field(default={}, description="rail -> mean watts while decoding")
+    reason: Text | None = Field(default=None, description="why a figure is absent")
+    warnings: tuple[Text, ...] = ()
 
 
 class ItemResult(Record):
@@ -308,6 +378,9 @@ class Run(Record):
     memory: Memory | None = None
     energy: tuple[Energy, ...] = ()
     energy_reason: Text | None = None
+    timelines: tuple[Timeline, ...] = Field(
+        default=(), description="the readings that energy was computed from"
+    )
     accuracy: Accuracy | None = None
     wall_s: Real = 0.0
 

@@ -1,4 +1,4 @@
-"""The condition of this machine: cores, governor, clocks, heat, load, memory, kills for memory.
+"""This machine: its name, its cores, a process's memory, kills for memory.
 
 Knows Linux's files under one root, `/` unless EDGEBENCH_SYSROOT names another. What a machine
 does not tell is None or absent. Changes nothing.
@@ -10,7 +10,7 @@ import os
 import platform
 from pathlib import Path
 
-from edgebench.records import DeviceInfo, Memory, Snapshot
+from edgebench.records import Memory
 
 
 def root() -> Path:
@@ -52,79 +52,6 @@ def _big_cores() -> int | None:
     return sum(value >= 0.9 * max(values) for value in values)
 
 
-def snapshot() -> Snapshot:
-    """Return the machine's condition now."""
-    import psutil
-
-    return Snapshot(
-        governor=_governors(),
-        clocks_hz=_clocks(),
-        temperature_c=_temperatures(),
-        throttled=None,
-        load=os.getloadavg()[0],
-        free_bytes=psutil.virtual_memory().available,
-    )
-
-
-def _governors() -> str | None:
-    names = {
-        text
-        for path in (root() / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")
-        if (text := read_text(str(path.relative_to(root()))))
-    }
-    return "+".join(sorted(names)) or None
-
-
-def _clocks() -> dict[str, float]:
-    clocks = {}
-    for path in sorted(
-        (root() / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq")
-    ):
-        text = read_text(str(path.relative_to(root())))
-        if text and text.isdigit():
-            clocks[path.parent.parent.name] = int(text) * 1000.0
-    return clocks
-
-
-def _temperatures() -> dict[str, float]:
-    found = {}
-    for zone in sorted((root() / "sys/class/thermal").glob("thermal_zone*")):
-        relative = zone.relative_to(root())
-        text, name = read_text(f"{relative}/temp"), read_text(f"{relative}/type")
-        if text and text.lstrip("-").isdigit():
-            found[name or zone.name] = int(text) / 1000.0
-    return found
-
-
-def condition_warnings(before: Snapshot, after: Snapshot) -> tuple[str, ...]:
-    """Say what in the machine's condition may have moved the figures."""
-    warnings = []
-    if before.governor and before.governor != "performance":
-        warnings.append(f"CPU governor is {before.governor}, not performance")
-    if before.load is not None and before.load > 0.5 * compute_cores():
-        warnings.append(f"load was {before.load:.1f} before the case")
-    for name, start in before.temperature_c.items():
-        end = after.temperature_c.get(name)
-        if end is not None and end - start > 10:
-            warnings.append(f"{name} warmed from {start:.0f} to {end:.0f} °C")
-    return tuple(warnings)
-
-
-def this_device(name: str) -> DeviceInfo:
-    """Describe this machine as the device `name`."""
-    import psutil
-
-    return DeviceInfo(
-        name=name,
-        board=read_text("/proc/device-tree/model"),
-        cpu=cpu_model(),
-        memory_bytes=psutil.virtual_memory().total,
-        os=_os_name(),
-        kernel=platform.release(),
-        l4t=read_text("/etc/nv_tegra_release"),
-    )
-
-
 def cpu_model() -> str | None:
     """Return the processor's name with its number of cores."""
     text = read_text("/proc/cpuinfo") or ""
@@ -135,7 +62,7 @@ def cpu_model() -> str | None:
     return platform.processor() or platform.machine() or None
 
 
-def _os_name() -> str | None:
+def os_name() -> str | None:
     text = read_text("/etc/os-release") or ""
     for line in text.splitlines():
         if line.startswith("PRETTY_NAME="):

@@ -15,8 +15,9 @@ import traceback
 from pathlib import Path
 from typing import BinaryIO
 
+from edgebench.conditions import snapshot
 from edgebench.errors import EdgebenchError, OutOfMemoryError, UnsupportedError
-from edgebench.measure import run_trials, warm_up
+from edgebench.measure import rest, run_trials, warm_up
 from edgebench.messages import (
     Close,
     Failed,
@@ -32,9 +33,11 @@ from edgebench.messages import (
     write,
 )
 from edgebench.meters import find_meters
+from edgebench.meters.nvml import process_vram_bytes
 from edgebench.records import Memory, Record, RunError, Status
 from edgebench.runtimes import Room, Session, get_runtime
-from edgebench.system import available_bytes, process_memory, snapshot
+from edgebench.sampler import Sampler, find_pace
+from edgebench.system import available_bytes, process_memory
 
 
 class Server:
@@ -45,7 +48,8 @@ class Server:
         self._session: Session | None = None
         self._folder = Path()
         self._free_at_start = available_bytes()
-        self._meters, self._no_energy = find_meters()
+        self._no_energy: str | None = None
+        self._sampler = Sampler((), ())
 
     def say(self, message: Record) -> None:
         """Write one reply line and flush it."""
@@ -86,6 +90,8 @@ class Server:
         room = Room(request.context, request.sequences)
         session = get_runtime(request.runtime).open(request.artifact, request.settings, room)
         self._session = session
+        meters, self._no_energy = find_meters(request.meters)
+        self._sampler = Sampler(meters, [find_pace(meter) for meter in meters])
         self._folder = Path(request.artifact.path).parent
         return Opened(
             runtime=session.info,
@@ -98,12 +104,17 @@ class Server:
 
     def _speed(self, session: Session, request: SpeedTest) -> SpeedResult:
         rounds = warm_up(session, request.workload) if request.warm_up else 0
-        trials = run_trials(session, request.workload, request.repetitions, self._progress)
+        trials = run_trials(
+            session, request.workload, request.repetitions, self._sampler, self._progress
+        )
+        if request.idle:
+            rest(self._sampler)
         return SpeedResult(
             trials=trials,
             warm_up_rounds=rounds,
             memory=self._memory(session),
             after=snapshot(),
+            timelines=self._sampler.take(),
             energy_reason=self._no_energy,
         )
 
@@ -122,6 +133,7 @@ class Server:
             update={
                 "weights_bytes": session.weights_bytes,
                 "kv_cache_bytes": session.kv_cache_bytes,
+                "vram_bytes": process_vram_bytes() if session.info.provider != "cpu" else None,
                 "system_delta_bytes": self._free_at_start - available_bytes(),
             }
         )

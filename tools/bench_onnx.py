@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -54,6 +53,29 @@ for turn in range(repetitions + 1):
 print(json.dumps({what: statistics.median(values) for what, values in found.items()}))
 """
 
+OPTIMUM = """
+import json, statistics, sys, time
+import onnxruntime as ort
+import torch
+from optimum.onnxruntime import ORTModelForCausalLM
+
+options = ort.SessionOptions()
+options.intra_op_num_threads = int(sys.argv[4])
+model = ORTModelForCausalLM.from_pretrained(
+    sys.argv[1], file_name="model.onnx", session_options=options
+)
+count, found = int(sys.argv[2]), []
+one = torch.ones((1, 1), dtype=torch.long)
+for turn in range(int(sys.argv[3]) + 1):
+    start = time.perf_counter()
+    model.generate(
+        one, attention_mask=one, max_new_tokens=count, min_new_tokens=count, do_sample=False
+    )
+    if turn:
+        found.append(count / (time.perf_counter() - start))
+print(json.dumps({"decode": statistics.median(found)}))
+"""
+
 
 def main() -> int:
     """Make the artifacts, compare, return 1 where a figure is missed."""
@@ -70,6 +92,10 @@ def main() -> int:
     for other, wanted in (("q4_0", 0.95), ("int4-standard", 2.2)):
         pairs = interleave(partial(_ours, made["int4"]), partial(_ours, made[other]), typed.pairs)
         good.append(_judge(pairs, "decode", f"int4 over {other}", wanted))
+    pairs = interleave(
+        partial(_ours, made["int4"]), partial(_optimum, made["int4-standard"]), typed.pairs
+    )
+    good.append(_judge(pairs, "decode", "int4 over optimum's own loop on its graph", 2.2))
     pairs = interleave(
         partial(_ours, made["int8_block"]), partial(_ours, made["q8_0"]), typed.pairs
     )
@@ -121,10 +147,16 @@ def _ours(artifact: Path) -> dict[str, float]:
     return {phase: speed[phase]["tokens_per_s"]["value"] for phase in ("prefill", "decode")}
 
 
+def _optimum(artifact: Path) -> dict[str, float]:
+    sizes = [str(one) for one in (GENERATE, REPETITIONS, THREADS)]
+    found: dict[str, float] = json_of([sys.executable, "-c", OPTIMUM, str(artifact), *sizes])
+    return found
+
+
 def _genai(artifact: Path) -> dict[str, float]:
     sizes = [str(one) for one in (PROMPT, GENERATE, REPETITIONS)]
     found = json_of([sys.executable, "-c", GENAI, str(artifact), *sizes])
-    return {phase: statistics.fmean([found[phase]]) for phase in ("prefill", "decode")}
+    return {phase: float(found[phase]) for phase in ("prefill", "decode")}
 
 
 if __name__ == "__main__":

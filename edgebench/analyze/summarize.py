@@ -16,6 +16,7 @@ from edgebench.records import (
     Accuracy,
     Artifact,
     Count,
+    Energy,
     Estimate,
     ItemResult,
     Record,
@@ -65,6 +66,7 @@ class Row(Record):
     peak_rss_bytes: Count | None = None
     energy_j_per_token: Estimate | None = None
     energy_source: Text | None = None
+    energy_kind: Text | None = None
     energy_reason: Text | None = None
     tasks: tuple[TaskFigures, ...] = ()
     warnings: tuple[Text, ...] = ()
@@ -97,7 +99,7 @@ def setup_of(run: Run) -> Setup:
     """Name a run's set-up."""
     defaults = Settings().model_dump()
     used = run.settings.model_dump()
-    words = [run.device.power_mode] if run.device.power_mode else []
+    words = _conditions(run)
     runtime = ""
     if run.runtime:
         # What `auto` came to: the same settings are another set-up on a machine of more cores.
@@ -107,6 +109,19 @@ def setup_of(run: Run) -> Setup:
         runtime = f"{run.runtime.version}, build {build}, {run.runtime.kv_type} cache"
     words += [f"{name}={value}" for name, value in used.items() if value != defaults[name]]
     return Setup(", ".join(words), runtime)
+
+
+def _conditions(run: Run) -> list[str]:
+    """Name the conditions under which runs are not pooled with those under others."""
+    before = run.conditions.before
+    words = [run.device.power_mode] if run.device.power_mode else []
+    if before.governor:
+        words.append(f"governor {before.governor}")
+    if before.clocks_fixed is not None:
+        words.append("clocks fixed" if before.clocks_fixed else "clocks free")
+    if before.on_battery:
+        words.append("on battery")
+    return words
 
 
 def summarize(runs: Iterable[Run]) -> list[Row]:
@@ -158,7 +173,7 @@ def _row(
     runs: Sequence[Run],
 ) -> Row:
     speed = run.speed if run else None
-    energy = run.energy[0] if run and run.energy else None
+    energy = best_energy(run.energy) if run else None
     fallbacks = artifact.fallback_tensors
     return Row(
         device=key.device,
@@ -183,12 +198,26 @@ def _row(
         peak_rss_bytes=run.memory.peak_rss_bytes if run and run.memory else None,
         energy_j_per_token=energy.decode.j_per_token if energy and energy.decode else None,
         energy_source=energy.source if energy else None,
-        energy_reason=run.energy_reason if run and not energy else None,
+        energy_kind=energy.kind if energy else None,
+        energy_reason=_no_energy(run, energy) if run else None,
         tasks=tasks,
         warnings=run.conditions.warnings if run else (),
         failures=failures,
         newest=max(one.created for one in runs),
     )
+
+
+def best_energy(found: Sequence[Energy]) -> Energy | None:
+    """Return the source to show: one with figures, measured before derived before estimated."""
+    kinds = ("measured", "derived", "estimated")
+    ordered = sorted(found, key=lambda one: (one.decode is None, kinds.index(one.kind)))
+    return ordered[0] if ordered else None
+
+
+def _no_energy(run: Run, energy: Energy | None) -> str | None:
+    if energy is None:
+        return run.energy_reason
+    return None if energy.decode else f"{energy.source}: {energy.reason}"
 
 
 def _task(accuracy: Accuracy) -> TaskFigures:

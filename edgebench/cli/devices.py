@@ -1,4 +1,4 @@
-"""`edgebench devices`."""
+"""`edgebench devices` and `edgebench devices check`."""
 
 from __future__ import annotations
 
@@ -12,18 +12,24 @@ from edgebench.cli.common import common, devices_option
 
 if TYPE_CHECKING:
     from edgebench.devices import Registry
+    from edgebench.preflight import Check
 
 
-@click.command("devices")
+@click.group("devices", invoke_without_command=True)
 @devices_option
 @common
-def command(registry: Path | None, as_json: bool) -> None:
+@click.pass_context
+def command(context: click.Context, registry: Path | None, as_json: bool) -> None:
     """List the devices known, and which one this machine is.
 
     \b
-    Example:
+    Examples:
       edgebench devices
+      edgebench devices check
+      edgebench devices check jetson
     """
+    if context.invoked_subcommand:
+        return
     from edgebench.devices import load_registry
 
     known = load_registry(registry)
@@ -35,6 +41,43 @@ def command(registry: Path | None, as_json: bool) -> None:
         click.echo(json.dumps({"here": known.here(), "devices": entries, "files": files}))
         return
     _print(known)
+
+
+@command.command("check")
+@click.argument("name", required=False)
+@devices_option
+@common
+def check(name: str | None, registry: Path | None, as_json: bool) -> int:
+    """Check that this machine is ready: runtimes, clocks, heat, memory, meters, bandwidth.
+
+    Each line is ok, a warning or a failure, with what to type.
+
+    \b
+    Examples:
+      edgebench devices check
+      edgebench devices check jetson --json
+    """
+    from edgebench.devices import load_registry
+    from edgebench.preflight import preflight
+
+    known = load_registry(registry)
+    device = known.resolve(name or known.here())
+    checks = []
+    for one in preflight(known.devices[device]):
+        checks.append(one)
+        if not as_json:
+            _print_check(one)
+    if as_json:
+        click.echo(json.dumps({"device": device, "checks": [one.model_dump() for one in checks]}))
+    return 1 if any(one.status == "failure" for one in checks) else 0
+
+
+def _print_check(one: Check) -> None:
+    from edgebench.report.format import plain
+
+    click.echo(f"{one.status:<8} {plain(one.name)}: {plain(one.message, 400)}")
+    if one.hint:
+        click.echo(f"         {plain(one.hint, 300)}")
 
 
 def _print(known: Registry) -> None:

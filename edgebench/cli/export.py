@@ -88,7 +88,7 @@ def command(**typed: Any) -> None:
 
 
 def _to_gguf(options: Options, allowed: Allowed) -> Artifact:
-    from edgebench.checkpoint import open_checkpoint
+    from edgebench.checkpoint import find_checkpoint, open_checkpoint
     from edgebench.convert.export_gguf import GgufExport, export_gguf
     from edgebench.errors import UsageError
 
@@ -98,7 +98,9 @@ def _to_gguf(options: Options, allowed: Allowed) -> Artifact:
         )
     return export_gguf(
         GgufExport(
-            checkpoint=open_checkpoint(Path(options.model), allowed),
+            checkpoint=open_checkpoint(
+                find_checkpoint(options.model) or Path(options.model), allowed
+            ),
             output=options.output,
             type=options.type or "f16",
             pre_tokenizer=options.pre_tokenizer,
@@ -109,7 +111,7 @@ def _to_gguf(options: Options, allowed: Allowed) -> Artifact:
 
 
 def _to_onnx(options: Options, allowed: Allowed) -> Artifact:
-    from edgebench.checkpoint import Checkpoint, open_checkpoint
+    from edgebench.checkpoint import Checkpoint, find_checkpoint, open_checkpoint
     from edgebench.convert.artifacts import open_model
     from edgebench.convert.export_onnx import OnnxExport, checkpoint_of_gguf, export_onnx
     from edgebench.errors import UsageError
@@ -128,8 +130,11 @@ def _to_onnx(options: Options, allowed: Allowed) -> Artifact:
             OnnxExport(checkpoint, options.output, levels[wanted], options.graph, allowed)
         )
 
-    if Path(options.model).is_dir() and not (Path(options.model) / "artifact.json").is_file():
-        return export(open_checkpoint(Path(options.model), allowed))
+    artifact = (Path(options.model) / "artifact.json").is_file()
+    if not artifact and (folder := find_checkpoint(options.model)):
+        return export(open_checkpoint(folder, allowed))
+    if not artifact and Path(options.model).is_dir():
+        return export(open_checkpoint(Path(options.model), allowed))  # says what it lacks
     model = open_model(options.model)
     with checkpoint_of_gguf(model, options.tokenizer, options.output) as checkpoint:
         return export(checkpoint)

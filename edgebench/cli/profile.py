@@ -28,6 +28,7 @@ class Options:
     tasks: str
     repetitions: int
     changes: tuple[str, ...]
+    meters: tuple[str, ...]
     output: Path
     dry_run: bool
     resume: bool
@@ -52,6 +53,11 @@ class Options:
     "--set", "changes", multiple=True, metavar="NAME=VALUE",
     help="A runtime setting: threads, gpu_layers, batch, micro_batch, flash_attention, kv_type, "
     "load_mode.",
+)  # fmt: skip
+@click.option(
+    "--meter", "meters", multiple=True, metavar="NAME",
+    help="A power meter: ina, pmic, rapl, nvml, battery, hwmon, \"command:PROGRAM\", "
+    "estimate:15W or none; all that answer by default.",
 )  # fmt: skip
 @click.option(
     "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("profiles"),
@@ -121,6 +127,7 @@ def _settings(base: Settings, changes: Sequence[str]) -> Settings:
 
 def _plan(options: Options, device: str, settings: Settings) -> list[Case]:
     from edgebench.errors import UsageError
+    from edgebench.meters import AUTO, check_names
     from edgebench.plan import Case, parse_workload
     from edgebench.runtimes import FORMATS
     from edgebench.tasks.load import load_task
@@ -130,11 +137,14 @@ def _plan(options: Options, device: str, settings: Settings) -> list[Case]:
     tasks = [load_task(name.strip()) for name in names]
     if workload is None and not tasks:
         raise UsageError("nothing to measure", hint="give a --workload, or --tasks basics")
+    meters = options.meters or AUTO
+    check_names(meters)
     cases = []
     for artifact in _artifacts(options.artifacts):
         runtime = FORMATS[artifact.format]
         if workload:
-            cases.append(Case(artifact, device, runtime, settings, workload=workload))
+            case = Case(artifact, device, runtime, settings, workload=workload, meters=meters)
+            cases.append(case)
         cases += [Case(artifact, device, runtime, settings, task=task) for task in tasks]
     return cases
 
@@ -167,9 +177,9 @@ def _measure(options: Options, store: Store, device: str, todo: list[Case]) -> l
     from platformdirs import user_cache_path
 
     from edgebench.cli.progress import SweepProgress, bar
+    from edgebench.devices import this_device
     from edgebench.executor import Sweep
     from edgebench.plan import estimate_s
-    from edgebench.system import this_device
     from edgebench.transports.local import LocalTransport
 
     store.prepare()

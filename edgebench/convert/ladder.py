@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgebench.checkpoint import NOTHING, Allowed, Checkpoint, is_checkpoint, open_checkpoint
+from edgebench.checkpoint import NOTHING, Allowed, Checkpoint, find_checkpoint, open_checkpoint
 from edgebench.convert.artifacts import MANIFEST, load_artifact, open_model
 from edgebench.convert.export_gguf import TYPES, GgufExport, export_gguf
 from edgebench.convert.export_onnx import OnnxExport, checkpoint_of_gguf, export_onnx
@@ -86,8 +86,9 @@ def make_levels(
     """
     onnx = [one.level for one in wanted if one.format == "onnx"]
     gguf = [one.level for one in wanted if one.format == "gguf"]
-    if is_checkpoint(Path(reference)) and not (Path(reference) / MANIFEST).is_file():
-        checkpoint = open_checkpoint(Path(reference), choices.allowed)
+    artifact = (Path(reference) / MANIFEST).is_file()
+    if not artifact and (folder := find_checkpoint(reference)):
+        checkpoint = open_checkpoint(folder, choices.allowed)
         yield from _gguf_of_checkpoint(checkpoint, gguf, choices, observer)
         yield from _onnx_of_checkpoint(checkpoint, onnx, choices, observer)
         return

@@ -1,62 +1,114 @@
 """Power and energy sensors: the protocol, and which of them this machine has.
 
-A meter yields samples on a timeline and nothing else; `energy.py` makes joules of them later.
-Knows no sensor itself: each has a file of its own, listed in METERS.
+A meter yields readings and nothing else; `energy.py` makes joules of them later. Knows no sensor
+itself: each has a file of its own, listed in METERS, and is believed once it has answered.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
 
-from edgebench.messages import Sample
-from edgebench.system import root
+from edgebench.errors import UsageError, nearest
+from edgebench.records import Total
+
+Kind = Literal["measured", "derived", "estimated"]
+
+
+@dataclass(frozen=True)
+class Rail:
+    """What a rail's readings are: watts, or joules of a counter with its range."""
+
+    unit: Literal["W", "J"]
+    kind: Kind
+    wrap_j: float | None = None
+
+
+class Reading(NamedTuple):
+    """One rail at one moment of `time.perf_counter_ns`."""
+
+    t_ns: int
+    rail: str
+    value: float
 
 
 class Meter(Protocol):
     """A sensor that was read once with success."""
 
-    name: str
+    @property
+    def nominal_s(self) -> float:
+        """Return how often it is read where its own pace does not show."""
+        ...
 
-    def sample(self) -> list[Sample]:
-        """Read every rail once; `t_ns` is `time.perf_counter_ns`."""
+    @property
+    def rails(self) -> dict[str, Rail]:
+        """Return what it reads."""
+        ...
+
+    @property
+    def totals(self) -> tuple[Total, ...]:
+        """Return the sums of rails that stand for the device."""
+        ...
+
+    def sample(self) -> list[Reading]:
+        """Read every rail once; raise OSError or ValueError where one can't be read."""
+        ...
+
+    def close(self) -> None:
+        """Let the sensor go."""
         ...
 
 
-# name -> "module:function"; the function returns a Meter that has answered a real reading, or
-# a sentence that says why there is none.
-METERS: dict[str, str] = {}
+# In the order in which a reader would trust them. `find` returns a Meter that has answered a real
+# reading, or a sentence that says why there is none.
+METERS = {
+    "ina": "edgebench.meters.ina:find",
+    "pmic": "edgebench.meters.pmic:find",
+    "rapl": "edgebench.meters.rapl:find",
+    "nvml": "edgebench.meters.nvml:find",
+    "battery": "edgebench.meters.battery:find",
+    "hwmon": "edgebench.meters.hwmon:find",
+}
+# Only where a person names them, with what they need after a colon.
+NAMED = {
+    "command": "edgebench.meters.command:find",
+    "estimate": "edgebench.meters.estimate:find",
+}
+AUTO = ("auto",)
 
 
-def find_meters() -> tuple[list[Meter], str | None]:
-    """Probe every known sensor; return those that answer, and the reason where none does."""
+def check_names(wanted: Sequence[str]) -> None:
+    """Raise UsageError on a meter that does not exist."""
+    for word in wanted:
+        name, colon, rest = word.partition(":")
+        if name in NAMED and not rest:
+            raise UsageError(f"--meter {name} needs more", hint=_example(name))
+        if (colon and name not in NAMED) or name not in {*METERS, *NAMED, "auto", "none"}:
+            names = [*METERS, *NAMED, "auto", "none"]
+            raise UsageError(f"unknown meter {name!r}", hint=nearest(name, names))
+
+
+def find_meters(wanted: Sequence[str] = AUTO) -> tuple[list[Meter], str | None]:
+    """Probe the sensors wanted; return those that answer, and the reason where none does."""
     found: list[Meter] = []
     reasons: list[str] = []
-    for place in METERS.values():
-        module, _, function = place.partition(":")
-        probed = getattr(importlib.import_module(module), function)()
-        if isinstance(probed, str):
-            reasons.append(probed)
-        else:
-            found.append(probed)
-    if found:
-        return found, None
-    return [], "; ".join([*reasons, *_what_was_looked_for()])
+    if "none" in wanted:
+        return [], "no meter was wanted"
+    for word in wanted:
+        name, _, rest = word.partition(":")
+        for place in METERS.values() if name == "auto" else [(METERS | NAMED)[name]]:
+            module, _, function = place.partition(":")
+            find = getattr(importlib.import_module(module), function)
+            probed: Meter | str = find(rest) if name in NAMED else find()
+            if isinstance(probed, str):
+                reasons.append(probed)
+            else:
+                found.append(probed)
+    return (found, None) if found else ([], "; ".join(reasons))
 
 
-def _what_was_looked_for() -> list[str]:
-    """Say which sensors' places are empty here."""
-    places = {
-        "RAPL": "sys/class/powercap/intel-rapl:0",
-        "NVIDIA GPU": "dev/nvidiactl",
-        "INA3221": "sys/bus/i2c/drivers/ina3221",
-        "battery": "sys/class/power_supply/BAT0",
-    }
-    absent = [name for name, place in places.items() if not (root() / place).exists()]
-    present = [name for name in places if name not in absent]
-    words = []
-    if present:
-        words.append(f"{' and '.join(present)}: seen, but this version does not read it yet")
-    if absent:
-        words.append(f"no {', '.join(absent)} sensor on this machine")
-    return words
+def _example(name: str) -> str:
+    examples = {"command": '--meter "command:./meter --watts"', "estimate": "--meter estimate:15W"}
+    return examples[name]

@@ -68,7 +68,7 @@ def _cells(row: Row, with_task: bool, group: Group) -> list[str]:
         with_interval(row.prefill),
         with_interval(row.decode),
         mebibytes(row.peak_rss_bytes),
-        with_interval(row.energy_j_per_token) if row.energy_j_per_token else "none",
+        _energy(row),
     ]
     if with_task:
         figures = row.tasks[0] if row.tasks else None
@@ -78,6 +78,13 @@ def _cells(row: Row, with_task: bool, group: Group) -> list[str]:
             "baseline" if is_baseline else points(figures.difference if figures else None),
         ]
     return cells
+
+
+def _energy(row: Row) -> str:
+    if row.energy_j_per_token is None:
+        return "none"
+    sign = {"derived": "≈", "estimated": "~"}.get(row.energy_kind or "", "")
+    return sign + with_interval(row.energy_j_per_token)
 
 
 def _marks(row: Row) -> str:
@@ -95,6 +102,12 @@ def _notes(group: Group) -> list[str]:
         notes.append(
             "Medians over repetitions, 95 % intervals beneath; decode starts at the workload's "
             "depth, as llama-bench's tg."
+        )
+    meters = {f"{row.energy_source}, {row.energy_kind}" for row in rows if row.energy_j_per_token}
+    if meters:
+        notes.append(
+            f"Energy: gross, decode: {plain('; '.join(sorted(meters)))}"
+            f"{' (a figure that was not measured here)' if 'estimated' in str(meters) else ''}."
         )
     if any(row.energy_j_per_token is None for row in rows):
         reasons = dict.fromkeys(row.energy_reason for row in rows if row.energy_reason)
