@@ -113,14 +113,11 @@ def test_rapl_without_rights_says_what_to_type(
     board: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The exact command that grants them."""
-    real = Path.read_text
 
-    def denied(self: Path, *args: Any, **kwargs: Any) -> str:
-        if self.name == "energy_uj":
-            raise PermissionError(13, "Permission denied")
-        return real(self, *args, **kwargs)
+    def denied(path: Path) -> float:
+        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "read_text", denied)
+    monkeypatch.setattr("edgebench.meters.rapl._micro", denied)
     _, reason = find_meters(("rapl",))
     assert "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj" in str(reason)
 

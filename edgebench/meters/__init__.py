@@ -7,8 +7,10 @@ itself: each has a file of its own, listed in METERS, and is believed once it ha
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from edgebench.errors import UsageError, nearest
@@ -59,6 +61,36 @@ class Meter(Protocol):
     def close(self) -> None:
         """Let the sensor go."""
         ...
+
+
+class IntegerFile:
+    """A small system file of one integer, kept open: a reading costs a few microseconds.
+
+    The kernel writes a sysfs file anew for each read from its start.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = str(path)
+        self._descriptor = -1
+
+    def read(self) -> int:
+        """Read the integer; raise OSError where the file has gone, ValueError where it is none."""
+        if self._descriptor < 0:
+            self._descriptor = os.open(self._path, os.O_RDONLY)
+        try:
+            raw = os.pread(self._descriptor, 64, 0)
+            if os.fstat(self._descriptor).st_nlink == 0:
+                raise FileNotFoundError(f"{self._path} has vanished")
+        except OSError:
+            self.close()
+            raise
+        return int(raw)
+
+    def close(self) -> None:
+        """Close the file; the next read opens it again."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 # In the order in which a reader would trust them. `find` returns a Meter that has answered a real

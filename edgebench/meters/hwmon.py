@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edgebench.meters import Meter, Rail, Reading
+from edgebench.meters import IntegerFile, Meter, Rail, Reading
 from edgebench.records import Total
 from edgebench.system import root
 
@@ -36,7 +36,7 @@ class Hwmon:
     nominal_s = 0.1
 
     def __init__(self, sensors: list[Sensor]) -> None:
-        self._sensors = sensors
+        self._files = [(one.name, IntegerFile(one.path)) for one in sensors]
         self.rails = {one.name: Rail(unit=one.unit, kind="measured") for one in sensors}
         whole = tuple(name for name in self.rails if name.startswith(WHOLE))
         sockets = tuple(name for name in self.rails if f"/{SOCKET}" in name)
@@ -45,12 +45,13 @@ class Hwmon:
     def sample(self) -> list[Reading]:
         """Read all sensors."""
         return [
-            Reading(time.perf_counter_ns(), one.name, int(one.path.read_text()) / 1e6)
-            for one in self._sensors
+            Reading(time.perf_counter_ns(), name, file.read() / 1e6) for name, file in self._files
         ]
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Close the files."""
+        for _, file in self._files:
+            file.close()
 
 
 def find() -> Meter | str:

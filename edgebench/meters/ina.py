@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgebench.meters import Meter, Rail, Reading
+from edgebench.meters import IntegerFile, Meter, Rail, Reading
 from edgebench.records import Total
 from edgebench.system import read_text, root
 
@@ -37,6 +37,7 @@ class Channel:
     """One rail: its name and how its watts are read."""
 
     name: str
+    files: tuple[IntegerFile, ...]
     watts: Callable[[], float]
 
 
@@ -60,7 +61,10 @@ class Ina:
         return readings
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Close the files."""
+        for channel in self._channels:
+            for file in channel.files:
+                file.close()
 
 
 def find() -> Meter | str:
@@ -71,6 +75,9 @@ def find() -> Meter | str:
             channel.watts()
         except (OSError, ValueError):
             continue
+        finally:
+            for file in channel.files:
+                file.close()
         channels.setdefault(channel.name, channel)
     if not channels:
         return "no INA3221 or INA238 sensor"
@@ -98,17 +105,16 @@ def _power_channel(folder: Path) -> Channel:
     """An INA238: the chip multiplies itself, in microwatts."""
     labels = ("power1_label", "in1_label", "label", "name")
     name = next((text for one in labels if (text := _name(folder / one))), "INA238")
-    return Channel(name, lambda: _integer(folder / "power1_input") / 1e6)
+    file = IntegerFile(folder / "power1_input")
+    return Channel(name, (file,), lambda: file.read() / 1e6)
 
 
 def _product(folder: Path, number: int, name: str) -> Channel:
     """An INA3221 channel: millivolts times milliamperes."""
 
-    def watts() -> float:
-        volts = _integer(folder / f"in{number}_input") / 1e3
-        return volts * _integer(folder / f"curr{number}_input") / 1e3
-
-    return Channel(name, watts)
+    volts = IntegerFile(folder / f"in{number}_input")
+    amperes = IntegerFile(folder / f"curr{number}_input")
+    return Channel(name, (volts, amperes), lambda: volts.read() * amperes.read() / 1e6)
 
 
 def _legacy() -> list[Channel]:
@@ -123,7 +129,8 @@ def _legacy() -> list[Channel]:
 
 
 def _milliwatts(name: str, path: Path) -> Channel:
-    return Channel(name, lambda: _integer(path) / 1e3)
+    file = IntegerFile(path)
+    return Channel(name, (file,), lambda: file.read() / 1e3)
 
 
 def _name(path: Path) -> str:
@@ -131,7 +138,3 @@ def _name(path: Path) -> str:
         return path.read_text().strip()[:64]
     except OSError:
         return ""
-
-
-def _integer(path: Path) -> int:
-    return int(path.read_text())

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgebench.meters import Meter, Rail, Reading
+from edgebench.meters import IntegerFile, Meter, Rail, Reading
 from edgebench.records import Total
 from edgebench.system import root
 
@@ -34,7 +34,7 @@ class Rapl:
     nominal_s = 0.02
 
     def __init__(self, zones: list[Zone]) -> None:
-        self._zones = zones
+        self._files = [(zone.name, IntegerFile(zone.path / "energy_uj")) for zone in zones]
         self.rails = {
             zone.name: Rail(unit="J", kind="measured", wrap_j=zone.wrap_j) for zone in zones
         }
@@ -44,12 +44,13 @@ class Rapl:
     def sample(self) -> list[Reading]:
         """Read all counters."""
         return [
-            Reading(time.perf_counter_ns(), zone.name, _micro(zone.path / "energy_uj"))
-            for zone in self._zones
+            Reading(time.perf_counter_ns(), name, file.read() / 1e6) for name, file in self._files
         ]
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Close the counters."""
+        for _, file in self._files:
+            file.close()
 
 
 def find() -> Meter | str:
@@ -99,4 +100,8 @@ def zones_name(base: Path, parts: list[str]) -> str:
 
 
 def _micro(path: Path) -> float:
-    return int(path.read_text()) / 1e6
+    file = IntegerFile(path)
+    try:
+        return file.read() / 1e6
+    finally:
+        file.close()
