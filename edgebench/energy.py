@@ -145,7 +145,7 @@ def energy_of(timeline: Timeline, total: Total) -> Energy:
     Where a phase has no figure, `reason` says why.
     """
     rails = {series.rail: series for series in timeline.series}
-    reasons: list[str] = list(timeline.errors)
+    reasons: list[str] = []
     idle, drift_w = None, None
     if total.rails:
         idle, drift_w = _idle(timeline, rails, total, reasons)
@@ -155,7 +155,10 @@ def energy_of(timeline: Timeline, total: Total) -> Energy:
     }
     if not total.rails:
         reasons.append("no rail or sum of rails is known to be this board's total")
-    warnings = []
+    complete = idle and phases["prefill"] and phases["decode"]
+    if not complete:
+        reasons += timeline.errors
+    warnings = [f"{total.source}: {one}" for one in timeline.errors] if complete else []
     if idle and drift_w is not None and abs(drift_w) > max(DRIFT_SHARE * idle.value, 0.05):
         warnings.append(f"idle power moved by {drift_w:+.2f} W from before to after")
     return Energy(
@@ -190,17 +193,19 @@ def _idle(
 ) -> tuple[Estimate | None, float | None]:
     watts: list[float] = []
     spread: list[float] = []
+    missed: list[str] = []
     for window in timeline.windows:
         if window.phase != "idle":
             continue
         try:
             joules = _sum(rails, total, window, timeline.period_s)
         except NoFigure as reason:
-            reasons.append(f"idle: {reason}")
+            missed.append(f"idle: {reason}")
             continue
         watts.append(joules.value / window.seconds)
         spread.append((joules.high - joules.low) / 2 / window.seconds)
     if not watts:
+        reasons += missed
         return None, None
     value = statistics.fmean(watts)
     half = max((max(watts) - min(watts)) / 2, statistics.fmean(spread))
@@ -223,19 +228,21 @@ def _phase(
     gross: list[float] = []
     net: list[float] = []
     bounds: list[float] = []
+    missed: list[str] = []
     for window in timeline.windows:
         if window.phase != phase or not window.tokens:
             continue
         try:
             joules = _sum(rails, total, window, timeline.period_s)
         except NoFigure as reason:
-            reasons.append(f"{phase}: {reason}")
+            missed.append(f"{phase}: {reason}")
             continue
         gross.append(joules.value / window.tokens)
         bounds.append((joules.high - joules.low) / 2 / window.tokens)
         if idle:
             net.append((joules.value - idle.value * window.seconds) / window.tokens)
     if not gross:
+        reasons += missed
         return None
     tokens = max(window.repetition_tokens for window in timeline.windows if window.phase == phase)
     per_token = _widened(gross, statistics.median(bounds))

@@ -380,3 +380,51 @@ def test_without_cache_and_network_both_ways_out_are_named(
     assert done.returncode == 7, done.stderr
     assert "--converter" in done.stderr
     assert "online" in done.stderr
+
+
+def test_smollm2_stands_in_both_formats_in_one_table(converting: Shell, tmp_path: Path) -> None:
+    """The real model once end to end: checkpoint, levels of both formats, runs, one comparison."""
+    tool = Path(__file__).parents[1] / "tools/demo_checkpoint.py"
+    made = subprocess.run(
+        [sys.executable, str(tool), str(tmp_path / "smollm2")],
+        capture_output=True, text=True, check=False, env=converting.env,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr[-2000:]
+    output, runs = str(tmp_path / "made"), str(tmp_path / "runs")
+    done = converting(
+        "quantize", str(tmp_path / "smollm2"), "--levels", "q8_0,q4_0,fp16,int8_block,int4",
+        "--format", "gguf,onnx", "--output", output,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = converting.json(
+        "profile", output, "--device", "cpu", "--workload", "64+16", "--tasks", "none",
+        "--repetitions", "1", "--output", runs, "--json",
+    )["runs"]  # fmt: skip
+    assert {run["status"] for run in found} == {"ok"}
+    groups = converting.json("compare", runs, "--json")["grouped"]
+    assert len(groups) == 1
+    levels = {(row["format"], row["level"]) for row in groups[0]["rows"]}
+    assert levels >= {
+        ("gguf", "f16"), ("gguf", "q8_0"), ("gguf", "q4_0"), ("onnx", "fp32"), ("onnx", "fp16"),
+        ("onnx", "int8_block"), ("onnx", "int4"),
+    }  # fmt: skip
+
+
+def test_the_checkpoint_runs_in_halves_too(
+    families: dict[str, Family], converting: Shell, tmp_path: Path
+) -> None:
+    """DIR:bf16 is the same checkpoint at another level; a provider that is not here is named."""
+    checkpoint = str(families["qwen2"].checkpoint)
+    options = ("--device", "cpu", "--workload", "32+8", "--tasks", "none", "--repetitions", "1")
+    run = converting.json(
+        "profile", f"{checkpoint}:bf16", *options, "--output", str(tmp_path / "a"), "--json"
+    )["runs"][0]
+    assert (run["status"], run["artifact"]["level"]) == ("ok", "bf16")
+    done = converting(
+        "profile", str(families["qwen2"].path("int4")), *options, "--set", "provider=qnn",
+        "--output", str(tmp_path / "b"), "--json",
+    )  # fmt: skip
+    assert done.returncode == 1
+    run = json.loads(done.stdout)["runs"][0]
+    assert run["status"] == "unsupported"
+    assert "onnxruntime-qnn" in run["error"]["hint"]

@@ -157,3 +157,17 @@ def test_scores_are_llama_cpps_own(real_levels: tuple[Shell, Path]) -> None:
     packed, alone, theirs = json.loads(found.stdout)
     assert packed == pytest.approx(alone, abs=0.05)
     assert packed == pytest.approx(theirs, abs=0.05)
+
+
+def test_kv_table_is_what_the_runtime_takes(
+    real_levels: tuple[Shell, Path], tmp_path: Path
+) -> None:
+    """Bytes by context from the file's own keys, against llama.cpp's own figure."""
+    shell, artifacts = real_levels
+    level = str(next(artifacts.glob("*q4_0")))
+    options = ("profile", level, "--device", "cpu", "--workload", "500+12", "--tasks", "none")
+    plan = shell.json(*options, "--dry-run", "--json")
+    run = shell.json(*options, "--repetitions", "1", "--output", str(tmp_path), "--json")["runs"][0]
+    table = plan["memory"][0]["kv_cache_bytes"]
+    context = run["runtime"]["context"]
+    assert run["memory"]["kv_cache_bytes"] == pytest.approx(table["512"] * context / 512, rel=1e-3)

@@ -36,7 +36,7 @@ def test_names_are_found_in_their_format(
     [
         ("int4", ("gguf",), "--format gguf,onnx"),
         ("q4_9", ("gguf",), "q4_k"),
-        ("int5", ("onnx",), "int4"),
+        ("int5", ("onnx",), "int8"),
         ("iq2_xxs", ("gguf",), "--imatrix auto"),
     ],
 )

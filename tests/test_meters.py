@@ -221,15 +221,20 @@ def test_a_sensor_that_fails_costs_its_figure_alone(board: Path, fault: Any) -> 
                 pipe.write("1\n")
 
 
-@pytest.mark.parametrize("board", ["jetson-agx-orin-64gb"], indirect=True)
-def test_a_healthy_board_gives_its_joules(board: Path) -> None:
+@pytest.mark.parametrize(
+    ("board", "source"),
+    [("jetson-agx-orin-64gb", "ina"), ("intel-laptop", "battery"), ("raspberry-pi-5", "pmic")],
+    indirect=["board"],
+)
+def test_a_healthy_board_gives_its_joules(board: Path, source: str) -> None:
     """Constant files: the truth's watts times the window's seconds."""
     from edgebench.energy import energy_of
 
-    line = sampled(board, "ina", lambda root: None)
+    line = sampled(board, source, lambda root: None)
     found = energy_of(line, line.totals[0])
-    assert found.decode is not None
-    watts = truth_of(board)["meters"][0]["total_w"]
+    assert found.decode is not None, found.reason
+    meters = truth_of(board)["meters"]
+    watts = next(one["total_w"] for one in meters if one["source"] == source)
     assert found.decode.gross_j.value == pytest.approx(watts * line.windows[0].seconds, rel=0.01)
 
 
@@ -299,7 +304,8 @@ def test_wrong_names_are_wrong_usage(name: str) -> None:
 # the whole command on a replayed board
 
 
-REPLAYED = ["jetson-orin-nano-8gb", "jetson-agx-orin-64gb", "jetson-agx-thor", "raspberry-pi-5"]
+REPLAYED = [name for name in NAMES if name.startswith("jetson")]
+REPLAYED += ["raspberry-pi-5"]  # a battery's gauge is slow: windows of 20 s, so not here
 
 
 @pytest.mark.parametrize("board", REPLAYED, indirect=True)
@@ -311,14 +317,15 @@ def test_profile_on_a_replayed_board_gives_its_known_joules(
     fakes("q8_0", {"decode_s": 0.002, "prefill_s": 0.001})
     there = Shell(edgebench.cwd, edgebench.env | {"EDGEBENCH_SYSROOT": str(board)})
     run = there.json(
-        "profile", "fakes", "--device", truth["family"], "--workload", "64+32", "--tasks", "none",
-        "--repetitions", "2", "--json",
+        "profile", "fakes", "--device", truth["family"] or "cpu", "--workload", "64+32",
+        "--tasks", "none", "--repetitions", "1", "--json",
     )["runs"][0]  # fmt: skip
     assert run["status"] == "ok", run["error"]
-    assert run["device"]["name"] == truth["board"]
+    assert run["device"]["name"] == (truth["board"] if truth["family"] else "cpu")
     assert run["device"]["power_mode"] == truth["power_mode"]
-    expected = truth["meters"][0]
+    expected = next(one for one in truth["meters"] if one["source"] != "rapl")
     energy = next(one for one in run["energy"] if one["source"] == expected["source"])
+    assert energy["reason"] is None
     assert sorted(energy["rails"]) == sorted(expected["rails"])
     assert energy["idle_w"]["value"] == pytest.approx(expected["total_w"], rel=0.01)
     assert energy["decode"]["gross_j"]["value"] == pytest.approx(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import MakeFake, Shell
 
 SOURCE = r"""
 #include <stdio.h>
@@ -126,3 +127,25 @@ def test_a_gpu_lost_midway_is_an_error_of_the_reading(library: Path) -> None:
     """The timeline then has a gap, and the figure a reason."""
     found = read(library, FAKE_NVML="lost", FAKE_GPUS="1")
     assert any("lost" in error for error in found["errors"])
+
+
+def test_a_server_of_two_gpus_gives_their_joules(
+    library: Path, edgebench: Shell, fakes: MakeFake
+) -> None:
+    """The whole command: 50 and 100 W by polling, beside a replayed server's RAPL that is stuck."""
+    fakes("q8_0", {"decode_s": 0.002, "prefill_s": 0.001})
+    board = Path(__file__).with_name("boards") / "server-two-gpu"
+    there = Shell(
+        edgebench.cwd,
+        edgebench.env
+        | {"EDGEBENCH_SYSROOT": str(board), "LD_LIBRARY_PATH": str(library), "FAKE_NVML": "power"},
+    )
+    run = there.json(
+        "profile", "fakes", "--device", "cuda", "--workload", "64+32", "--tasks", "none",
+        "--repetitions", "1", "--json",
+    )["runs"][0]  # fmt: skip
+    assert run["status"] == "ok", run["error"]
+    energy = {one["source"]: one for one in run["energy"]}
+    assert energy["nvml"]["idle_w"]["value"] == pytest.approx(150, rel=0.01)
+    assert energy["nvml"]["decode"]["gross_j"]["value"] == pytest.approx(150 * 0.064, rel=0.15)
+    assert "stuck" in energy["rapl"]["reason"]

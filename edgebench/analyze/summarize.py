@@ -106,7 +106,7 @@ def setup_of(run: Run) -> Setup:
         used["threads"] = defaults["threads"]
         words.append(f"{run.runtime.threads} threads")
         build = hashlib.sha256(run.runtime.build.encode()).hexdigest()[:8]
-        runtime = f"{run.runtime.version}, build {build}, {run.runtime.kv_type} cache"
+        runtime = f"{run.runtime.version}, build {build}"
     words += [f"{name}={value}" for name, value in used.items() if value != defaults[name]]
     return Setup(", ".join(words), runtime)
 

@@ -198,7 +198,7 @@ def _show_plan(cases: Sequence[Case], todo: Sequence[Case], as_json: bool) -> in
     import json
 
     from edgebench.plan import estimate_s
-    from edgebench.report.format import duration, plain
+    from edgebench.report.format import duration, mebibytes, plain
 
     if as_json:
         entries = [
@@ -211,14 +211,33 @@ def _show_plan(cases: Sequence[Case], todo: Sequence[Case], as_json: bool) -> in
             }
             for case in cases
         ]
-        click.echo(json.dumps({"cases": entries}))
+        memory = [
+            {"model": name, "weights_bytes": size, "kv_cache_bytes": table}
+            for name, size, table in _memory(cases)
+        ]
+        click.echo(json.dumps({"cases": entries, "memory": memory}))
         return 0
     for case in cases:
         state = f"about {duration(estimate_s(case))}" if case in todo else "stored already"
         click.echo(plain(f"{case.artifact.name:<36} {case.label:<20} {state}"))
+    for name, size, table in _memory(cases):
+        line = ", ".join(f"{count}: {mebibytes(held)}" for count, held in table.items())
+        click.echo(plain(f"{name}: weights {mebibytes(size)}; KV cache by context: {line}", 400))
     total = sum(estimate_s(case) for case in todo)
     click.echo(f"{len(todo)} of {len(cases)} cases to measure, about {duration(total)}")
     return 0
+
+
+def _memory(cases: Sequence[Case]) -> list[tuple[str, int, dict[int, int]]]:
+    """Return each artifact's weights and the bytes of its KV cache by context."""
+    from edgebench.kv_cache import kv_table
+
+    artifacts = {case.artifact.name: case for case in cases}
+    return [
+        (name, case.artifact.size_bytes, table)
+        for name, case in artifacts.items()
+        if (table := kv_table(case.artifact, case.settings.kv_type))
+    ]
 
 
 def _show(runs: Sequence[Run], skipped: int, device: str, options: Options) -> int:
