@@ -47,15 +47,16 @@ def compare(rows: Sequence[Row], baseline: str | None = None) -> list[Group]:
 
 
 def _one_build(rows: Sequence[Row]) -> list[list[Row]]:
-    """Part rows by their runtimes where a format was run by two: other builds are not pooled."""
+    """Part rows where a format was run by two builds, or an artifact with two types of cache."""
     runtimes: dict[str, set[str]] = {}
     for row in rows:
         runtimes.setdefault(row.format, set()).add(row.runtime)
-    if all(len(found) == 1 for found in runtimes.values()):
+    once = len({row.sha256 for row in rows}) == len(rows)
+    if once and all(len(found) == 1 for found in runtimes.values()):
         return [list(rows)]
-    parts: dict[str, list[Row]] = {}
+    parts: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        parts.setdefault(row.runtime, []).append(row)
+        parts.setdefault((row.runtime, row.cache), []).append(row)
     return list(parts.values())
 
 

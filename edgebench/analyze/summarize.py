@@ -48,6 +48,7 @@ class Row(Record):
     board: Text | None
     setup: Text
     runtime: Text = ""
+    cache: Text = ""
     workload: Text | None
     artifact: Text
     model: Text
@@ -88,11 +89,13 @@ class Key:
 class Setup:
     """What else than the artifact decides a run's speed, in words.
 
-    `shared` is what every runtime has in common: power mode, threads and typed settings.
+    `shared` is what every runtime has in common: power mode, threads and typed settings. `cache`
+    is the KV cache's type, which an ONNX artifact decides itself.
     """
 
     shared: str
     runtime: str
+    cache: str
 
 
 def setup_of(run: Run) -> Setup:
@@ -108,7 +111,7 @@ def setup_of(run: Run) -> Setup:
         build = hashlib.sha256(run.runtime.build.encode()).hexdigest()[:8]
         runtime = f"{run.runtime.version}, build {build}"
     words += [f"{name}={value}" for name, value in used.items() if value != defaults[name]]
-    return Setup(", ".join(words), runtime)
+    return Setup(", ".join(words), runtime, run.runtime.kv_type if run.runtime else "")
 
 
 def _conditions(run: Run) -> list[str]:
@@ -180,6 +183,7 @@ def _row(
         board=key.board,
         setup=key.setup.shared,
         runtime=key.setup.runtime,
+        cache=key.setup.cache,
         workload=label,
         artifact=artifact.name,
         model=artifact.model,

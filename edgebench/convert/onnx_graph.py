@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Literal
 
 from edgebench.errors import BadFileError
 from edgebench.onnx_file import check_external, entries, is_external, load_graph
-from edgebench.runtimes.onnx import LOGITS_START
+from edgebench.runtimes.onnx_cache import LOGITS_START
 
 GRAPH = "model.onnx"
 DATA = "model.onnx.data"

@@ -9,7 +9,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from edgebench.errors import (
     BadFileError,
@@ -22,9 +22,15 @@ from edgebench.onnx_file import OnnxInfo, read_onnx
 from edgebench.records import Artifact, RuntimeInfo, Settings
 from edgebench.runtimes import Room, Score, Span
 from edgebench.runtimes.common import Synthetic, Tokenizer, scores_of
+from edgebench.runtimes.onnx_cache import (
+    NUMPY_TYPES,
+    Cache,
+    GrowingCache,
+    SharedCache,
+    outputs_of,
+)
 from edgebench.system import compute_cores
 
-LOGITS_START = "logits_start"  # an input that fused graphs of `edgebench export` have
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
@@ -38,7 +44,6 @@ _PACKAGES = {"cuda": "onnxruntime-gpu", "tensorrt": "onnxruntime-gpu",
              "directml": "onnxruntime-directml", "qnn": "onnxruntime-qnn"}  # fmt: skip
 _ON_GPU = {"cuda", "tensorrt"}  # where the KV cache stays on the device
 _MEMORY_WORDS = ("failed to allocate", "out of memory", "bad_alloc", "bad allocation")
-_NUMPY = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 _KV_NAMES = {"float32": "f32", "float16": "f16"}
 
 
@@ -69,24 +74,6 @@ class Onnx:
             return OnnxSession(ort, info, artifact, settings, room)
 
 
-class Cache(Protocol):
-    """How a graph's KV cache is kept between evaluations."""
-
-    length: int
-
-    def run(self, tokens: Sequence[int], rows: int) -> Any:
-        """Evaluate tokens after `length` ones; return the last `rows` rows of logits or more."""
-        ...
-
-    def cut(self, length: int) -> None:
-        """Forget what was evaluated after `length` tokens."""
-        ...
-
-    def step(self, token: int) -> Any:
-        """Evaluate one token; return its logits [1, vocabulary]."""
-        ...
-
-
 class OnnxSession:
     """A graph in an onnxruntime session, with one sequence."""
 
@@ -105,7 +92,7 @@ class OnnxSession:
         self._cache = _cache(ort, self._ort, graph.fused, room.context, device)
         self._last: Any = None
         self._held: list[int] = []
-        self.vocabulary = int(_outputs(self._ort)["logits"].shape[-1])
+        self.vocabulary = int(outputs_of(self._ort)["logits"].shape[-1])
         self.weights_bytes: int | None = graph.size_bytes
         self.kv_cache_bytes = _kv_bytes(self._ort, room.context)
         self.warnings = _warnings(settings.provider, shares, graph.fused)
@@ -211,141 +198,6 @@ class OnnxSession:
             )
 
 
-class SharedCache:
-    """A fused graph's cache: past and present are one buffer [1, heads, room, head size].
-
-    The attention mask's width is the total length, so a step binds shapes alone and copies nothing.
-    """
-
-    def __init__(self, ort: Any, session: Any, room: int, device: str) -> None:
-        import numpy as np
-
-        self.length = 0
-        self._session = session
-        self._inputs = _inputs(session)
-        self._binding = session.io_binding()
-        self._buffers = []  # onnxruntime keeps pointers; Python must keep what they point at
-        for name, one in self._inputs.items():
-            if name.startswith("past_key_values."):
-                zeros = np.zeros([1, one.shape[1], room, one.shape[3]], _NUMPY[one.type])
-                value = ort.OrtValue.ortvalue_from_numpy(zeros, device, 0)
-                self._buffers.append(value)
-                self._binding.bind_ortvalue_input(name, value)
-                present = name.replace("past_key_values.", "present.")
-                self._binding.bind_ortvalue_output(present, value)
-        logits = _outputs(session)["logits"]
-        self._type, self._vocabulary = _NUMPY[logits.type], int(logits.shape[-1])
-        self._mask = np.ones(room, np.int64)
-        self._positions = np.arange(room, dtype=np.int64)
-        self._start = np.zeros(1, np.int64)
-        self._one = np.zeros(1, np.int64)
-        self._step_logits = np.zeros((1, self._vocabulary), self._type)
-        self._stepping = False
-
-    def cut(self, length: int) -> None:
-        """Forget what was evaluated after `length` tokens: the buffer stays as it is."""
-        self.length = length
-
-    def run(self, tokens: Sequence[int], rows: int) -> Any:
-        """Evaluate tokens; return the last `rows` rows of logits, or all that the graph gives."""
-        import numpy as np
-
-        self._stepping = False
-        ids = np.asarray(tokens, np.int64)
-        count = len(ids)
-        kept = rows if LOGITS_START in self._inputs else count
-        out = np.empty((kept, self._vocabulary), self._type)
-        self._start[0] = count - kept
-        self._bind_step(ids, out)
-        self._bind_length(count)
-        self._session.run_with_iobinding(self._binding)
-        self.length += count
-        return out
-
-    def step(self, token: int) -> Any:
-        """Evaluate one token; the logits' array is the same each time."""
-        if not self._stepping:
-            self._start[0] = 0
-            self._bind_step(self._one, self._step_logits)
-            self._stepping = True
-        self._one[0] = token
-        self._bind_length(1)
-        self._session.run_with_iobinding(self._binding)
-        self.length += 1
-        return self._step_logits
-
-    def _bind_step(self, ids: Any, out: Any) -> None:
-        self._bind("input_ids", ids, (1, len(ids)))
-        if LOGITS_START in self._inputs:
-            self._bind(LOGITS_START, self._start, (1,))
-        self._binding.bind_output(
-            "logits", "cpu", 0, out.dtype.type, [1, *out.shape], out.ctypes.data
-        )
-
-    def _bind_length(self, count: int) -> None:
-        self._bind("attention_mask", self._mask, (1, self.length + count))
-        if "position_ids" in self._inputs:
-            self._bind("position_ids", self._positions, (1, count), self.length)
-
-    def _bind(self, name: str, array: Any, shape: tuple[int, ...], offset: int = 0) -> None:
-        pointer = array.ctypes.data + offset * array.itemsize
-        self._binding.bind_input(name, "cpu", 0, array.dtype.type, list(shape), pointer)
-
-
-class GrowingCache:
-    """A standard graph's cache: each evaluation's present is the next one's past."""
-
-    def __init__(self, ort: Any, session: Any) -> None:
-        self._ort, self._session = ort, session
-        self._inputs = _inputs(session)
-        self._past = [name for name in self._inputs if name.startswith("past_key_values.")]
-        self._present = [name.replace("past_key_values.", "present.") for name in self._past]
-        self._values: list[Any] = []
-        self.length = 0
-        self.cut(0)
-
-    def cut(self, length: int) -> None:
-        """Forget what was evaluated after `length` tokens, by a copy of what stays."""
-        import numpy as np
-
-        if length and length == self.length:
-            return
-        kept = []
-        for index, name in enumerate(self._past):
-            one = self._inputs[name]
-            if length:
-                part = np.ascontiguousarray(self._values[index].numpy()[:, :, :length])
-            else:
-                part = np.zeros([1, one.shape[1], 0, one.shape[3]], _NUMPY[one.type])
-            kept.append(self._ort.OrtValue.ortvalue_from_numpy(part))
-        self._values, self.length = kept, length
-
-    def run(self, tokens: Sequence[int], rows: int) -> Any:
-        """Evaluate tokens; return all rows of logits, which is what the graph gives."""
-        import numpy as np
-
-        binding = self._session.io_binding()
-        count = len(tokens)
-        binding.bind_cpu_input("input_ids", np.asarray([tokens], np.int64))
-        if "attention_mask" in self._inputs:
-            binding.bind_cpu_input("attention_mask", np.ones((1, self.length + count), np.int64))
-        if "position_ids" in self._inputs:
-            positions = np.arange(self.length, self.length + count, dtype=np.int64)[None]
-            binding.bind_cpu_input("position_ids", positions)
-        for name, value in zip(self._past, self._values, strict=True):
-            binding.bind_ortvalue_input(name, value)
-        for name in ("logits", *self._present):
-            binding.bind_output(name, "cpu")
-        self._session.run_with_iobinding(binding)
-        logits, *self._values = binding.get_outputs()
-        self.length += count
-        return logits.numpy()[0]
-
-    def step(self, token: int) -> Any:
-        """Evaluate one token."""
-        return self.run([token], 1)
-
-
 def open_cache(ort: Any, graph: OnnxInfo, room: int) -> Cache:
     """Load a graph on the CPU with room for `room` tokens, without a tokenizer."""
     session = ort.InferenceSession(
@@ -400,33 +252,16 @@ def _warnings(provider: str, shares: dict[str, float], fused: bool) -> tuple[str
     return tuple(found)
 
 
-def _inputs(session: Any) -> dict[str, Any]:
-    found = {one.name: one for one in session.get_inputs()}
-    return found | {one.name: one for one in session.get_overridable_initializers()}
-
-
-def _outputs(session: Any) -> dict[str, Any]:
-    found = {one.name: one for one in session.get_outputs()}
-    if "logits" not in found or not isinstance(found["logits"].shape[-1], int):
-        raise BadFileError("the graph has no output 'logits' of a fixed vocabulary")
-    if not any(one.name.startswith("past_key_values.") for one in session.get_inputs()):
-        raise BadFileError(
-            "the graph keeps no past_key_values, so each token would evaluate all before it",
-            hint="export it with past: edgebench export DIR --format onnx",
-        )
-    return found
-
-
 def _kv_type(session: Any) -> str:
     inputs = session.get_inputs()
-    return next(_NUMPY[one.type] for one in inputs if one.name.startswith("past_key_values."))
+    return next(NUMPY_TYPES[one.type] for one in inputs if one.name.startswith("past_key_values."))
 
 
 def _kv_bytes(session: Any, room: int) -> int:
     total = 0
     for one in session.get_inputs():
         if one.name.startswith("past_key_values."):
-            width = 2 if _NUMPY[one.type] == "float16" else 4
+            width = 2 if NUMPY_TYPES[one.type] == "float16" else 4
             total += int(one.shape[1]) * int(one.shape[3]) * room * width
     return total
 
