@@ -1,9 +1,9 @@
 """What the sampler costs: its share of a core at 50 Hz, decode speed beside it, the probe's time.
 
 Wanted: under 1 % of one core, under 0.5 % of decode speed (paired, interleaved, one process), and
-a probe of all meters under 0.3 s. The meter is a replayed Jetson's (four rails, eight files). Run
-on an otherwise idle machine:
-    python tools/bench_sampler.py [--pairs 200]
+a probe of all meters under 0.3 s. The meter is a replayed board's: by default an AGX Orin's four
+rails in eight files, the most there is. Run on an otherwise idle machine:
+    python tools/bench_sampler.py [--pairs 200] [--board intel-n100 --meter rapl] [--hz 10]
 """
 
 from __future__ import annotations
@@ -14,34 +14,37 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from side_by_side import bundled_artifacts, report
 
-BOARD = Path(__file__).parents[1] / "tests/boards/jetson-agx-orin-64gb"
-os.environ["EDGEBENCH_SYSROOT"] = str(BOARD)
+from edgebench.convert.artifacts import find_artifacts
+from edgebench.meters import find_meters
+from edgebench.records import Settings
+from edgebench.runtimes import Room, get_runtime
+from edgebench.sampler import Pace, Sampler
 
-from edgebench.convert.artifacts import find_artifacts  # noqa: E402
-from edgebench.meters import find_meters  # noqa: E402
-from edgebench.records import Settings  # noqa: E402
-from edgebench.runtimes import Room, get_runtime  # noqa: E402
-from edgebench.sampler import Pace, Sampler  # noqa: E402
-
-PERIOD_S, TOKENS, SECONDS, ROUNDS = 0.02, 32, 10, 5
+BOARDS = Path(__file__).parents[1] / "tests/boards"
+TOKENS, SECONDS, ROUNDS = 32, 10, 5
 
 
 def main() -> int:
     """Measure all three; return 1 where one is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=200)
+    parser.add_argument("--board", default="jetson-agx-orin-64gb")
+    parser.add_argument("--meter", default="ina")
+    parser.add_argument("--hz", type=float, default=50)
     typed = parser.parse_args()
-    good = [_probe(), _cost(), _decode(typed.pairs)]
+    os.environ["EDGEBENCH_SYSROOT"] = str(BOARDS / typed.board)
+
+    def sampler() -> Sampler:
+        meters, _ = find_meters((typed.meter,))
+        return Sampler(meters, [Pace(1 / typed.hz, 0.0, None)])
+
+    good = [_probe(), _cost(sampler), _decode(sampler, typed.pairs)]
     return 0 if all(good) else 1
-
-
-def _sampler() -> Sampler:
-    meters, _ = find_meters(("ina",))
-    return Sampler(meters, [Pace(PERIOD_S, 0.0, None)])
 
 
 def _probe() -> bool:
@@ -57,8 +60,8 @@ def _probe() -> bool:
     return worst < 0.3
 
 
-def _cost() -> bool:
-    sampler = _sampler()
+def _cost(make: Callable[[], Sampler]) -> bool:
+    sampler = make()
     sampler.start()
     before = resource.getrusage(resource.RUSAGE_SELF)
     time.sleep(SECONDS)
@@ -74,7 +77,7 @@ def _cost() -> bool:
     return share < 0.01
 
 
-def _decode(pairs: int) -> bool:
+def _decode(make: Callable[[], Sampler], pairs: int) -> bool:
     path = bundled_artifacts("q4_0")["q4_0"]
     artifact = find_artifacts([path])[0]
     session = get_runtime("llama.cpp").open(artifact, Settings(), Room(256))
@@ -83,7 +86,7 @@ def _decode(pairs: int) -> bool:
     for index in range(pairs):
         speeds = {}
         for with_sampler in (True, False) if index % 2 else (False, True):
-            sampler = _sampler() if with_sampler else Sampler((), ())
+            sampler = make() if with_sampler else Sampler((), ())
             sampler.start()
             session.reset(0)
             start = time.perf_counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,8 +76,9 @@ def check(name: str | None, registry: Path | None, as_json: bool) -> int:
 def _print_check(one: Check) -> None:
     from edgebench.report.format import plain
 
-    click.echo(f"{one.status:<8} {plain(one.name)}: {plain(one.message, 400)}")
-    if one.hint:
+    line = f"{one.status:<8} {plain(one.name)}: {plain(one.message, 400)}"
+    click.echo(textwrap.fill(line, 80, subsequent_indent=" " * 9, break_on_hyphens=False))
+    if one.hint:  # what to type stays on one line, to be copied
         click.echo(f"         {plain(one.hint, 300)}")
 
 

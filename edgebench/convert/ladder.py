@@ -122,8 +122,9 @@ def _job(model: Model, choices: Choices, imatrix: Path | None) -> Job:
     for tensor, _ in choices.keep:
         names = [one.name for one in model.info.tensors]
         if tensor not in ("output", "token_embd") and not any(tensor in name for name in names):
+            parts = sorted({name.removesuffix(".weight").rpartition(".")[2] for name in names})
             raise UsageError(
-                f"--keep: the model has no tensor {tensor!r}", hint=nearest(tensor, names)
+                f"--keep: the model has no tensor {tensor!r}", hint=nearest(tensor, parts)
             )
     return Job(
         model, choices.output, choices.allow_requantize, choices.threads, imatrix, choices.keep

@@ -44,10 +44,14 @@ class Command:
 
     def wait(self) -> str | None:
         """Wait for the first line; return what is wrong, or None."""
-        self._first.wait(FIRST_LINE_S)
+        running = not self._first.wait(FIRST_LINE_S)
         if self._bad or not self._lines:
             self.close()
-            return self._bad or f"it printed no number within {FIRST_LINE_S:.0f} s"
+            return self._bad or (
+                f"it printed no number within {FIRST_LINE_S:.0f} s"
+                if running
+                else "it ended without printing a number"
+            )
         self.rails = {"command": Rail(unit=self._unit, kind="measured")}
         self.totals = (Total(source="command", rails=("command",), kind="measured"),)
         return None
