@@ -122,7 +122,7 @@ class Server:
         from edgebench.tasks.multiple_choice import answer
         from edgebench.tasks.text import SharedText
 
-        text = SharedText(session, self._folder)
+        text = SharedText(session, self._folder, session.vocabulary)
         items = answer(session, request.task, self._progress, text)
         return ScoreResult(
             items=items, memory=self._memory(session), after=snapshot(), warnings=text.warnings()

@@ -228,7 +228,8 @@ def test_two_formats_stand_in_one_table(
         "--repetitions", "2", "--output", str(tmp_path / "runs"), "--json",
     )["runs"]  # fmt: skip
     assert [run["status"] for run in runs] == ["ok"] * 6
-    assert [run["conditions"]["warnings"] for run in runs if run["accuracy"]] == [[]] * 3
+    warned = [w for run in runs for w in run["conditions"]["warnings"] if "load was" not in w]
+    assert warned == []
     answers = {
         run["artifact"]["format"]: [item["chosen"] for item in run["accuracy"]["items"]]
         for run in runs
@@ -246,11 +247,12 @@ def test_two_formats_stand_in_one_table(
 def test_another_tokenizer_is_noticed_and_the_checkpoints_tokens_are_scored(
     families: dict[str, Family], converting: Shell, tmp_path: Path
 ) -> None:
-    """A GGUF whose tokenizer.json is another checkpoint's: the run says so."""
-    other = make_in_process(tmp_path / "other", digits_apart=False)
+    """A GGUF beside a tokenizer that cuts text otherwise: the run says so."""
     folder = tmp_path / "swapped"
     shutil.copytree(families["llama"].path("f32"), folder)
-    shutil.copyfile(other / "tokenizer.json", folder / "tokenizer.json")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["model"]["merges"] = []  # the same tokens, but nothing is put together
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     manifest = json.loads((folder / "artifact.json").read_text())
     manifest["files"]["tokenizer.json"] = sha256_of(folder / "tokenizer.json")
     (folder / "artifact.json").write_text(json.dumps(manifest))

@@ -30,10 +30,11 @@ class SharedText:
     session's own is all there is.
     """
 
-    def __init__(self, session: Text, folder: Path) -> None:
+    def __init__(self, session: Text, folder: Path, vocabulary: int) -> None:
         from edgebench.runtimes.common import TOKENIZER, Tokenizer
 
         self._own = session
+        self._vocabulary = vocabulary
         self._shared: Text = session
         self._texts = self._different = 0
         if (folder / TOKENIZER).is_file():
@@ -46,6 +47,12 @@ class SharedText:
         """Tokenize text with the checkpoint's tokenizer, and count where the session's differs."""
         tokens = self._shared.encode(text)
         if self._shared is not self._own:
+            if tokens and max(tokens) >= self._vocabulary:
+                raise EdgebenchError(
+                    f"the artifact's tokenizer.json has token {max(tokens)}, its model only "
+                    f"{self._vocabulary} tokens",
+                    hint="put the checkpoint's own tokenizer.json there",
+                )
             self._texts += 1
             self._different += self._own.encode(text) != tokens
         return tokens
