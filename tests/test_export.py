@@ -237,9 +237,9 @@ def test_two_formats_stand_in_one_table(
     }
     same = sum(a == b for a, b in zip(answers["torch"], answers["gguf"], strict=True))
     assert same >= 0.97 * len(answers["torch"])  # llama.cpp's cache is in halves
-    groups = converting.json("compare", str(tmp_path / "runs"), "--json")["grouped"]
-    assert len(groups) == 1
-    assert [row["format"] for row in groups[0]["rows"]] == ["torch", "gguf", "onnx"]
+    compared = converting.json("compare", str(tmp_path / "runs"), "--json")
+    assert len(compared["grouped"]) == 1
+    assert [row["format"] for row in compared["rows"]] == ["torch", "gguf", "onnx"]
     table = converting("compare", str(tmp_path / "runs")).stdout
     assert all(len(line) <= 80 for line in table.splitlines())
 
@@ -403,9 +403,9 @@ def test_smollm2_stands_in_both_formats_in_one_table(converting: Shell, tmp_path
         "--repetitions", "1", "--output", runs, "--json",
     )["runs"]  # fmt: skip
     assert {run["status"] for run in found} == {"ok"}
-    groups = converting.json("compare", runs, "--json")["grouped"]
-    assert len(groups) == 1
-    levels = {(row["format"], row["level"]) for row in groups[0]["rows"]}
+    compared = converting.json("compare", runs, "--json")
+    assert len(compared["grouped"]) == 1
+    levels = {(row["format"], row["level"]) for row in compared["rows"]}
     assert levels >= {
         ("gguf", "f16"), ("gguf", "q8_0"), ("gguf", "q4_0"), ("onnx", "fp32"), ("onnx", "fp16"),
         ("onnx", "int8_block"), ("onnx", "int4"),
