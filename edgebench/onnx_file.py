@@ -13,6 +13,7 @@ from typing import Any
 
 from edgebench.errors import BadFileError, MissingExtraError
 
+LOGITS_START = "logits_start"  # an input that fused graphs of `edgebench export` have
 MAX_GRAPH_BYTES = (1 << 31) - 1  # protobuf's own limit
 _QUANTIZED_OPERATORS = {"MatMulInteger": "int8", "DynamicQuantizeMatMul": "int8"}
 

@@ -12,8 +12,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from edgebench.errors import BadFileError
-from edgebench.onnx_file import check_external, entries, is_external, load_graph
-from edgebench.runtimes.onnx_cache import LOGITS_START
+from edgebench.onnx_file import (
+    LOGITS_START,
+    check_external,
+    entries,
+    is_external,
+    load_graph,
+)
 
 GRAPH = "model.onnx"
 DATA = "model.onnx.data"

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from edgebench.errors import BadFileError
+from edgebench.onnx_file import LOGITS_START
 
-LOGITS_START = "logits_start"  # an input that fused graphs of `edgebench export` have
 NUMPY_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 
 
