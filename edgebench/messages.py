@@ -14,6 +14,7 @@ from edgebench.errors import EdgebenchError
 from edgebench.records import (
     Artifact,
     Count,
+    Divergence,
     ItemResult,
     Memory,
     Positive,
@@ -22,10 +23,12 @@ from edgebench.records import (
     RunError,
     RuntimeInfo,
     Settings,
+    Skip,
     Snapshot,
     Status,
     Task,
     Text,
+    TextTask,
     Timeline,
     Workload,
 )
@@ -62,13 +65,28 @@ class ScoreTask(Record):
     task: Task
 
 
+class CompareText(Record):
+    """Compare next-token distributions over a text with the reference's kept under `key`.
+
+    Where `make` is true this artifact is the reference, and its distributions are kept.
+    """
+
+    request: Literal["divergence"] = "divergence"
+    task: TextTask
+    key: Annotated[str, Field(pattern=r"^[0-9a-f]{16,64}$")]
+    reference: Text
+    reference_sha256: Text
+    make: bool
+
+
 class Close(Record):
     """Free the session and end the process."""
 
     request: Literal["close"] = "close"
 
 
-Request = Annotated[Open | SpeedTest | ScoreTask | Close, Field(discriminator="request")]
+AnyRequest = Open | SpeedTest | ScoreTask | CompareText | Close
+Request = Annotated[AnyRequest, Field(discriminator="request")]
 
 
 class Opened(Record):
@@ -109,6 +127,17 @@ class ScoreResult(Record):
 
     reply: Literal["score"] = "score"
     items: tuple[ItemResult, ...]
+    skipped: tuple[Skip, ...] = ()
+    warnings: tuple[Text, ...] = ()
+    memory: Memory
+    after: Snapshot
+
+
+class DivergenceResult(Record):
+    """How far from the reference the artifact is; None where the reference is not kept here."""
+
+    reply: Literal["divergence"] = "divergence"
+    divergence: Divergence | None
     warnings: tuple[Text, ...] = ()
     memory: Memory
     after: Snapshot
@@ -130,19 +159,19 @@ class Failed(Record):
     error: RunError
 
 
-Reply = Annotated[
-    Opened | SpeedResult | ScoreResult | Progress | Failed, Field(discriminator="reply")
-]
+Result = Opened | SpeedResult | ScoreResult | DivergenceResult
+AnyReply = Result | Progress | Failed
+Reply = Annotated[AnyReply, Field(discriminator="reply")]
 
-_REQUEST: TypeAdapter[Open | SpeedTest | ScoreTask | Close] = TypeAdapter(Request)
-_REPLY: TypeAdapter[Opened | SpeedResult | ScoreResult | Progress | Failed] = TypeAdapter(Reply)
+_REQUEST: TypeAdapter[AnyRequest] = TypeAdapter(Request)
+_REPLY: TypeAdapter[AnyReply] = TypeAdapter(Reply)
 
 
 class ProtocolError(EdgebenchError):
     """The other side said something that is no message."""
 
 
-def read_request(line: bytes) -> Open | SpeedTest | ScoreTask | Close:
+def read_request(line: bytes) -> AnyRequest:
     """Parse one request line; raise ProtocolError where it is none."""
     try:
         return _REQUEST.validate_json(line)
@@ -150,7 +179,7 @@ def read_request(line: bytes) -> Open | SpeedTest | ScoreTask | Close:
         raise ProtocolError(_first(error, "request")) from None
 
 
-def read_reply(line: bytes) -> Opened | SpeedResult | ScoreResult | Progress | Failed:
+def read_reply(line: bytes) -> AnyReply:
     """Parse one reply line; raise ProtocolError where it is none."""
     try:
         return _REPLY.validate_json(line)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgebench.errors import UsageError, nearest
-from edgebench.records import Artifact, Settings, Task, Workload
+from edgebench.records import Artifact, Settings, Task, TextTask, Workload
 
 # name -> (prompt, generated): what people do with a model on a small board.
 WORKLOADS = {
@@ -22,6 +22,7 @@ WORKLOADS = {
     "short": (64, 32),
     "generate": (32, 512),
 }
+CHUNK_TOKENS = 512
 _SIZES = re.compile(r"(\d{1,7})\+(\d{1,7})(?:@(\d{1,7}))?")
 
 
@@ -34,8 +35,10 @@ class Case:
     runtime: str
     settings: Settings
     workload: Workload | None = None
-    task: Task | None = None
+    task: Task | TextTask | None = None
     meters: tuple[str, ...] = ("auto",)
+    reference: Artifact | None = None  # what divergences and races are held against
+    tolerance: float | None = None  # of a race
 
     @property
     def label(self) -> str:
@@ -78,18 +81,31 @@ def case_id(case: Case, runtime_version: str) -> str:
     Repetitions are left out: more of them are a better measurement of the same case.
     """
     workload = case.workload.model_dump(exclude={"repetitions", "name"}) if case.workload else None
-    what = {
+    what: dict[str, object] = {
         "artifact": [case.artifact.sha256, *sorted(case.artifact.files.values())],
         "device": case.device,
         "runtime": [case.runtime, runtime_version],
         "settings": case.settings.model_dump(),
         "workload": workload,
-        "task": [case.task.name, case.task.metric, case.task.sha256] if case.task else None,
+        "task": _task_key(case.task),
     }
+    if case.reference:
+        what["against"] = [case.reference.sha256, case.tolerance]
     if case.meters != ("auto",) and case.workload:
         what["meters"] = list(case.meters)
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
     return digest[:16]
+
+
+def _task_key(task: Task | TextTask | None) -> list[object] | None:
+    if isinstance(task, TextTask):
+        return [task.name, task.sha256, task.chunks]
+    return [task.name, task.metric, task.sha256] if task else None
+
+
+def reference_of(artifacts: Sequence[Artifact]) -> Artifact:
+    """Return what the others are held against: the checkpoint in torch, else the most bits."""
+    return max(artifacts, key=lambda one: (one.format == "torch", one.bits_per_weight))
 
 
 def estimate_s(case: Case) -> float:
@@ -105,12 +121,15 @@ def estimate_s(case: Case) -> float:
         work = case.workload
         once = work.prompt_tokens * prompt_s + work.generate_tokens * token_s
         return start_s + (work.repetitions + 1) * once + work.depth * prompt_s
+    if isinstance(case.task, TextTask):
+        return start_s + min(case.task.chunks * CHUNK_TOKENS, len(case.task.text) / 4) * prompt_s
     if case.task:
-        words = sum(
-            len(item.context) / 4 + sum(len(choice) / 8 for choice in item.choices)
+        read = sum(
+            sum(len(text) for text in (*item.contexts, *item.continuations)) / 4
             for item in case.task.items
         )
-        return start_s + words * prompt_s
+        written = sum(case.task.generation.max_tokens for item in case.task.items if item.answers)
+        return start_s + read * prompt_s + written / 2 * token_s
     return start_s
 
 

@@ -17,6 +17,7 @@ Count = Annotated[int, Field(ge=0)]
 Real = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=10_000)]
+LongText = Annotated[str, Field(max_length=200_000)]
 
 MIN_PERIODS = 20  # of a sensor; a shorter window has no figure
 Status = Literal["ok", "oom", "crashed", "timeout", "unsupported", "failed"]
@@ -121,31 +122,81 @@ class Workload(Record):
         return self.depth + max(self.prompt_tokens, self.generate_tokens)
 
 
+Metric = Literal["acc", "acc_norm", "acc_token", "exact_match", "greedy_match"]
+
+
 class Item(Record):
-    """A multiple-choice item: choices continue the context after a space."""
+    """A question of a task, its prompt already rendered.
+
+    Either continuations to score, each after its own context or all after the same one, or (for
+    generation) the answers that count. A continuation brings its leading space with it.
+    """
 
     id: Text
-    context: Annotated[str, Field(max_length=200_000)]
-    choices: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=2)]
-    gold: Count
-    category: Text = ""
+    contexts: Annotated[tuple[LongText, ...], Field(min_length=1, max_length=1000)]
+    continuations: Annotated[tuple[LongText, ...], Field(max_length=1000)] = ()
+    gold: Count = 0
+    answers: tuple[Text, ...] = ()
+    cluster: Text = Field(default="", description="items that share a context share a cluster")
 
     @model_validator(mode="after")
-    def _gold_is_a_choice(self) -> Item:
-        if self.gold >= len(self.choices):
-            raise ValueError(f"gold is {self.gold}, but there are {len(self.choices)} choices")
-        if len(set(self.choices)) != len(self.choices):
-            raise ValueError("a choice stands twice")
+    def _is_whole(self) -> Item:
+        if self.continuations:
+            if 1 not in (len(self.contexts), len(self.continuations)):
+                raise ValueError("several contexts take one continuation")
+            if not all(self.continuations):
+                raise ValueError("a continuation is empty")
+            if self.gold >= len(self.pairs):
+                raise ValueError(f"gold is {self.gold}, but there are {len(self.pairs)} choices")
+        elif len(self.contexts) != 1 or not self.answers:
+            raise ValueError("an item without continuations has one context, and answers")
         return self
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return each context and continuation to score, in the order of the choices."""
+        if len(self.contexts) > 1:
+            return [(context, self.continuations[0]) for context in self.contexts]
+        return [(self.contexts[0], continuation) for continuation in self.continuations]
+
+
+class Skip(Record):
+    """An item that was not answered, and why."""
+
+    id: Text
+    reason: Text
+
+
+class Generation(Record):
+    """How an answer is generated and read: greedy, to a stop string or a number of tokens."""
+
+    stop: Annotated[tuple[Annotated[Text, Field(min_length=1)], ...], Field(max_length=50)] = ()
+    max_tokens: Annotated[int, Field(ge=1, le=100_000)] = 256
+    answer_pattern: Annotated[str, Field(max_length=1000)] | None = None
+    normalise: Literal["none", "squad"] = "none"
+    end_of_thought: Annotated[tuple[Text, ...], Field(max_length=10)] = ("</think>",)
 
 
 class Task(Record):
-    """An accuracy measurement: items and the metric that scores them."""
+    """An accuracy measurement: items, and the metric that scores them."""
 
     name: Text
-    metric: Literal["acc_norm"]
-    items: tuple[Item, ...]
+    metric: Metric
+    items: Annotated[tuple[Item, ...], Field(min_length=1)]
     sha256: Text
+    chat: bool = Field(default=False, description="render each prompt by the chat template")
+    generation: Generation = Generation()
+    skipped: tuple[Skip, ...] = Field(default=(), description="left out when the task was loaded")
+    warnings: tuple[Text, ...] = ()
+
+
+class TextTask(Record):
+    """A text over which levels' next-token distributions are compared with the reference's."""
+
+    name: Text
+    text: Annotated[str, Field(min_length=1, max_length=16_000_000)]
+    sha256: Text
+    chunks: Annotated[int, Field(ge=2, le=100_000)] = 64
 
 
 class DeviceInfo(Record):
@@ -329,12 +380,26 @@ class Energy(Record):
 
 
 class ItemResult(Record):
-    """One item's answer: log-likelihood and bytes of each choice, and the choice taken."""
+    """One item's answer: the choice taken and the log-likelihood of each, or what was generated."""
 
     id: Text
     correct: bool
-    chosen: Count
+    chosen: Count | None = None
     loglikelihoods: tuple[Real, ...] = ()
+    answer: Text | None = None
+    cluster: Text = ""
+
+
+class RaceResult(Record):
+    """Where a race against the reference stopped, and why."""
+
+    reference: Text = Field(description="the reference artifact's name")
+    tolerance: Real
+    verdict: Literal["within", "outside", "open"]
+    items: Count
+    population: Count
+    bounds: Estimate = Field(description="of the mean difference, valid at any stopping time")
+    reason: Text
 
 
 class Accuracy(Record):
@@ -346,7 +411,33 @@ class Accuracy(Record):
     n: Count
     value: Estimate
     chance: Real
+    majority: Real | None = Field(
+        default=None, description="what the most frequent answer alone gets, where choices repeat"
+    )
     items: tuple[ItemResult, ...]
+    skipped: tuple[Skip, ...] = ()
+    population: Count | None = Field(
+        default=None, description="the task's items, where a race left some of them unasked"
+    )
+    race: RaceResult | None = None
+
+
+class Divergence(Record):
+    """How far a level's next-token distributions lie from the reference's, over shared chunks."""
+
+    reference: Text = Field(description="the reference artifact's name")
+    reference_sha256: Text
+    text: Text = Field(description="the task that named the text")
+    text_sha256: Text
+    chunks: Count
+    tokens: Count = Field(description="tokens whose distributions were compared")
+    mean_kld: Estimate | None = Field(description="nats; None for the reference itself")
+    p99_kld: Real | None = None
+    same_top: Estimate | None = None
+    perplexity: Positive
+    bits_per_byte: Positive
+    truncated_mass: Real = Field(description="the reference's mean mass that is not kept")
+    chunk_klds: tuple[Real, ...] = ()
 
 
 class RunError(Record):
@@ -382,6 +473,7 @@ class Run(Record):
         default=(), description="the readings that energy was computed from"
     )
     accuracy: Accuracy | None = None
+    divergence: Divergence | None = None
     wall_s: Real = 0.0
 
     @property

@@ -90,6 +90,23 @@ def clustered_difference(
     return _ratio_bootstrap(sums, sizes, "paired clustered bootstrap")
 
 
+def clustered_sign_flip(differences: Sequence[float], clusters: Sequence[Hashable]) -> float:
+    """Return the two-sided p-value of a mean difference of 0, flipping whole clusters' signs.
+
+    A permutation test by cluster, as McNemar's is by item: what a cluster's items have in common
+    counts once. Raises ValueError on fewer than two clusters and unlike lengths.
+    """
+    sums = _by_cluster(_checked(differences), clusters)[0]
+    sums = np.sort(sums[sums != 0])
+    if not len(sums):
+        return 1.0
+    rng = np.random.default_rng(SEED)
+    signs = rng.integers(0, 2, size=(RESAMPLES, len(sums)), dtype=np.int8) * 2 - 1
+    flipped = np.abs(signs @ sums)
+    extreme = int((flipped >= abs(math.fsum(sums)) - 1e-9).sum())
+    return (extreme + 1) / (RESAMPLES + 1)
+
+
 def equivalence(differences: Sequence[float], margin: float) -> Equivalence:
     """Test whether the mean of ours minus the reference's is above -margin, at 5 % one-sided.
 

@@ -19,7 +19,10 @@ from edgebench.conditions import snapshot
 from edgebench.errors import EdgebenchError, OutOfMemoryError, UnsupportedError
 from edgebench.measure import rest, run_trials, warm_up
 from edgebench.messages import (
+    AnyRequest,
     Close,
+    CompareText,
+    DivergenceResult,
     Failed,
     Open,
     Opened,
@@ -56,7 +59,7 @@ class Server:
         self._replies.write(write(message))
         self._replies.flush()
 
-    def answer(self, request: Open | SpeedTest | ScoreTask | Close) -> bool:
+    def answer(self, request: AnyRequest) -> bool:
         """Answer one request; return False after the last one."""
         if isinstance(request, Close):
             if self._session:
@@ -75,14 +78,16 @@ class Server:
             self.say(_failed("failed", error))
         return True
 
-    def _result(self, request: Open | SpeedTest | ScoreTask) -> Record:
+    def _result(self, request: Open | SpeedTest | ScoreTask | CompareText) -> Record:
         if isinstance(request, Open):
             return self._open(request)
         if self._session is None:
             raise ProtocolError("nothing is open yet")
         if isinstance(request, SpeedTest):
             return self._speed(self._session, request)
-        return self._score(self._session, request)
+        if isinstance(request, ScoreTask):
+            return self._score(self._session, request)
+        return self._compare(self._session, request)
 
     def _open(self, request: Open) -> Opened:
         before = snapshot()
@@ -119,13 +124,33 @@ class Server:
         )
 
     def _score(self, session: Session, request: ScoreTask) -> ScoreResult:
-        from edgebench.tasks.multiple_choice import answer
+        from edgebench.tasks import generate, likelihood
+        from edgebench.tasks.chat import Prompts, template_of
+        from edgebench.tasks.text import SharedText
+
+        task = request.task
+        text = SharedText(session, self._folder, session.vocabulary)
+        prompts = Prompts(text, template_of(session.chat_template(), task.chat))
+        answer = generate.answer if task.items[0].answers else likelihood.answer
+        items, skipped = answer(session, task, prompts, self._progress)
+        return ScoreResult(
+            items=tuple(items),
+            skipped=tuple(skipped),
+            memory=self._memory(session),
+            after=snapshot(),
+            warnings=text.warnings(),
+        )
+
+    def _compare(self, session: Session, request: CompareText) -> DivergenceResult:
+        from edgebench.tasks.compare_text import compare_text
         from edgebench.tasks.text import SharedText
 
         text = SharedText(session, self._folder, session.vocabulary)
-        items = answer(session, request.task, self._progress, text)
-        return ScoreResult(
-            items=items, memory=self._memory(session), after=snapshot(), warnings=text.warnings()
+        return DivergenceResult(
+            divergence=compare_text(session, text, request, self._progress),
+            memory=self._memory(session),
+            after=snapshot(),
+            warnings=text.warnings(),
         )
 
     def _memory(self, session: Session) -> Memory:

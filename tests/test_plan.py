@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgebench.errors import UsageError
 from edgebench.plan import WORKLOADS, Case, case_id, estimate_s, parse_workload
-from edgebench.records import Settings, Workload
+from edgebench.records import Settings, Task, Workload
 from edgebench.tasks.load import load_task
 
 
@@ -105,11 +105,12 @@ def test_more_work_is_estimated_to_take_longer() -> None:
 def test_basics_is_balanced_and_has_no_twins() -> None:
     """At least 240 items of five kinds; gold positions even; no repeated question or choice."""
     task = load_task("basics")
+    assert isinstance(task, Task)
     assert len(task.items) >= 240
     golds = [item.gold for item in task.items]
     counts = [golds.count(place) for place in range(4)]
     assert max(counts) - min(counts) <= 1
-    assert len({(item.context, item.choices) for item in task.items}) == len(task.items)
+    assert len({(item.contexts, item.continuations) for item in task.items}) == len(task.items)
     assert len({item.id for item in task.items}) == len(task.items)
     for item in task.items:
-        assert len(set(item.choices)) == len(item.choices) == 4, item.id
+        assert len(set(item.continuations)) == len(item.continuations) == 4, item.id

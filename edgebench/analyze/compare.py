@@ -10,10 +10,13 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from edgebench.analyze.summarize import Row, TaskFigures
+from edgebench.analyze.pairs import paired
+from edgebench.analyze.summarize import Row
 from edgebench.errors import UsageError, nearest
 from edgebench.records import Record, Text
-from edgebench.stats import holm, mcnemar_exact, paired_difference
+from edgebench.stats import holm
+
+MARGIN = 0.01  # the loss of accuracy that most people would not mind
 
 
 class Group(Record):
@@ -27,11 +30,16 @@ class Group(Record):
     runtimes: dict[str, str] = Field(default={}, description="format -> its runtime")
     baseline: Text
     baseline_artifact: Text = ""
+    margin: float = MARGIN
     rows: tuple[Row, ...]
 
 
-def compare(rows: Sequence[Row], baseline: str | None = None) -> list[Group]:
+def compare(
+    rows: Sequence[Row], baseline: str | None = None, margin: float = MARGIN
+) -> list[Group]:
     """Group rows and add each one's paired difference from the baseline level.
+
+    `margin` is the loss, as a share of items, that a level is asked to stay within.
 
     The baseline is the level named, or else the checkpoint itself in torch, or else the level with
     the most bits a weight. Raises UsageError where the named level is in no group.
@@ -43,7 +51,11 @@ def compare(rows: Sequence[Row], baseline: str | None = None) -> list[Group]:
     levels = {row.level for row in rows}
     if baseline and baseline not in levels:
         raise UsageError(f"no run of level {baseline!r}", hint=nearest(baseline, levels))
-    return [_group(part, baseline) for members in grouped.values() for part in _one_build(members)]
+    return [
+        _group(part, baseline, margin)
+        for members in grouped.values()
+        for part in _one_build(members)
+    ]
 
 
 def _one_build(rows: Sequence[Row]) -> list[list[Row]]:
@@ -60,7 +72,7 @@ def _one_build(rows: Sequence[Row]) -> list[list[Row]]:
     return list(parts.values())
 
 
-def _group(rows: Sequence[Row], baseline: str | None) -> Group:
+def _group(rows: Sequence[Row], baseline: str | None, margin: float) -> Group:
     ordered = sorted(rows, key=lambda row: (row.format != "torch", -row.bits_per_weight))
     named = [row for row in ordered if row.level == baseline]
     reference = named[0] if named else ordered[0]
@@ -74,40 +86,22 @@ def _group(rows: Sequence[Row], baseline: str | None) -> Group:
         runtimes={row.format: row.runtime for row in ordered if row.runtime},
         baseline=reference.level,
         baseline_artifact=reference.artifact,
-        rows=tuple(_with_differences(ordered, reference)),
+        margin=margin,
+        rows=tuple(_with_differences(ordered, reference, margin)),
     )
 
 
-def _with_differences(rows: Sequence[Row], reference: Row) -> list[Row]:
-    compared = [row if row is reference else _add(row, reference) for row in rows]
+def _with_differences(rows: Sequence[Row], reference: Row, margin: float) -> list[Row]:
+    compared = [row if row is reference else _add(row, reference, margin) for row in rows]
     names = {task.task for row in compared for task in row.tasks}
     for name in names:
         compared = _correct(compared, name)
     return compared
 
 
-def _add(row: Row, reference: Row) -> Row:
-    tasks = tuple(_pair(task, reference) for task in row.tasks)
+def _add(row: Row, reference: Row, margin: float) -> Row:
+    tasks = tuple(paired(task, reference, margin) for task in row.tasks)
     return row.model_copy(update={"tasks": tasks})
-
-
-def _pair(task: TaskFigures, reference: Row) -> TaskFigures:
-    other = next((one for one in reference.tasks if one.task == task.task), None)
-    if other is None:
-        why = f"{reference.level} was not measured at {task.task}"
-        return task.model_copy(update={"why_no_difference": why})
-    same = task.task_sha256 == other.task_sha256
-    if not same or [i.id for i in task.items] != [i.id for i in other.items]:
-        why = f"{reference.level} answered other items"
-        return task.model_copy(update={"why_no_difference": why})
-    mine = [item.correct for item in task.items]
-    theirs = [item.correct for item in other.items]
-    return task.model_copy(
-        update={
-            "difference": paired_difference(mine, theirs),
-            "p_value": mcnemar_exact(mine, theirs),
-        }
-    )
 
 
 def _correct(rows: Sequence[Row], name: str) -> list[Row]:

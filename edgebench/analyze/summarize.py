@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import Field
 
@@ -16,14 +17,17 @@ from edgebench.records import (
     Accuracy,
     Artifact,
     Count,
+    Divergence,
     Energy,
     Estimate,
     ItemResult,
+    RaceResult,
     Record,
     Run,
     Settings,
     Text,
 )
+from edgebench.tasks.accuracy import clusters_of
 
 
 class TaskFigures(Record):
@@ -38,6 +42,17 @@ class TaskFigures(Record):
     p_holm: float | None = None
     why_no_difference: Text | None = None
     task_sha256: Text = ""
+    metric: Text = ""
+    majority: float | None = None
+    skipped: Count = 0
+    population: Count | None = None
+    clusters: Count | None = None
+    race: RaceResult | None = None
+    margin: float | None = None
+    no_worse: Literal["holds", "worse", "open"] | None = Field(
+        default=None, description="than the baseline by more than the margin"
+    )
+    items_needed: Count | None = Field(default=None, description="more, to decide no_worse")
     items: tuple[ItemResult, ...] = Field(default=(), exclude=True)
 
 
@@ -70,6 +85,7 @@ class Row(Record):
     energy_kind: Text | None = None
     energy_reason: Text | None = None
     tasks: tuple[TaskFigures, ...] = ()
+    divergences: tuple[Divergence, ...] = ()
     warnings: tuple[Text, ...] = ()
     failures: tuple[Text, ...] = ()
     newest: Text = ""
@@ -155,25 +171,53 @@ def _rows(key: Key, runs: Sequence[Run]) -> list[Row]:
         elif run.case_id not in newest:
             failed[run.case_id] = run
     good = list(newest.values())
-    tasks = tuple(_task(run.accuracy) for run in good if run.accuracy)
+    failures = tuple(_failure(run) for run in failed.values())
+    answered = _Answered(
+        _tasks(good), _divergences(good), failures, good, max(one.created for one in runs)
+    )
     speeds = {run.label: run for run in good if run.speed}
     broken = {run.label: run for run in failed.values() if run.workload}
-    failures = tuple(_failure(run) for run in failed.values())
     labels: list[str | None] = list(dict.fromkeys([*speeds, *broken]))
     return [
-        _row(key, runs[-1].artifact, label, speeds.get(label or ""), tasks, failures, runs)
+        _row(key, runs[-1].artifact, label, speeds.get(label or ""), answered)
         for label in labels or [None]
     ]
 
 
+@dataclass(frozen=True)
+class _Answered:
+    """What all rows of an artifact share: its tasks and divergences, failures and good runs."""
+
+    tasks: tuple[TaskFigures, ...]
+    divergences: tuple[Divergence, ...]
+    failures: tuple[str, ...]
+    good: Sequence[Run]
+    newest: str
+
+    def warnings(self, run: Run | None) -> tuple[str, ...]:
+        """Return what is to be known of a workload's run, and of the tasks' runs."""
+        told = [one for one in self.good if one is run or one.task]
+        return tuple(dict.fromkeys(text for one in told for text in one.conditions.warnings))
+
+
+def _tasks(runs: Sequence[Run]) -> tuple[TaskFigures, ...]:
+    """Return each task's figures; of several runs the one with the most items, then the newest."""
+    best: dict[str, Accuracy] = {}
+    for run in runs:
+        found = run.accuracy
+        if found and (found.task not in best or found.n >= best[found.task].n):
+            best[found.task] = found
+    return tuple(_task(found) for found in best.values())
+
+
+def _divergences(runs: Sequence[Run]) -> tuple[Divergence, ...]:
+    """Return the newest divergence over each text."""
+    newest = {run.divergence.text: run.divergence for run in runs if run.divergence}
+    return tuple(newest.values())
+
+
 def _row(
-    key: Key,
-    artifact: Artifact,
-    label: str | None,
-    run: Run | None,
-    tasks: tuple[TaskFigures, ...],
-    failures: tuple[str, ...],
-    runs: Sequence[Run],
+    key: Key, artifact: Artifact, label: str | None, run: Run | None, answered: _Answered
 ) -> Row:
     speed = run.speed if run else None
     energy = best_energy(run.energy) if run else None
@@ -204,10 +248,11 @@ def _row(
         energy_source=energy.source if energy else None,
         energy_kind=energy.kind if energy else None,
         energy_reason=_no_energy(run, energy) if run else None,
-        tasks=tasks,
-        warnings=run.conditions.warnings if run else (),
-        failures=failures,
-        newest=max(one.created for one in runs),
+        tasks=answered.tasks,
+        divergences=answered.divergences,
+        warnings=answered.warnings(run),
+        failures=answered.failures,
+        newest=answered.newest,
     )
 
 
@@ -231,6 +276,12 @@ def _task(accuracy: Accuracy) -> TaskFigures:
         chance=accuracy.chance,
         accuracy=accuracy.value,
         task_sha256=accuracy.task_sha256,
+        metric=accuracy.metric,
+        majority=accuracy.majority,
+        skipped=len(accuracy.skipped),
+        population=accuracy.population,
+        clusters=len(set(clusters)) if (clusters := clusters_of(accuracy.items)) else None,
+        race=accuracy.race,
         items=accuracy.items,
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edgebench.cli.common import common
+from edgebench.cli.common import SHARE, common
 
 
 @click.command("compare")
@@ -17,9 +17,18 @@ from edgebench.cli.common import common
     "--format", "layout", type=click.Choice(["table", "markdown", "csv", "json"]),
     default="table", show_default=True,
 )  # fmt: skip
+@click.option(
+    "--margin", type=SHARE, default="1%", show_default=True,
+    help="The loss of accuracy that a level is asked to stay within.",
+)  # fmt: skip
 @common
 def command(
-    paths: tuple[Path, ...], device: str | None, baseline: str | None, layout: str, as_json: bool
+    paths: tuple[Path, ...],
+    device: str | None,
+    baseline: str | None,
+    margin: float,
+    layout: str,
+    as_json: bool,
 ) -> None:
     """Set stored runs side by side, with paired differences between levels.
 
@@ -37,7 +46,7 @@ def command(
     from edgebench.cli.stored import stored_rows
     from edgebench.report.tables import as_csv, as_markdown, print_groups
 
-    groups = compare(stored_rows(paths, device), baseline)
+    groups = compare(stored_rows(paths, device), baseline, margin)
     if as_json or layout == "json":
         rows = [row.model_dump(mode="json") for group in groups for row in group.rows]
         grouped = [

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgebench.cli.common import common, devices_option
+from edgebench.cli.common import SHARE, common, devices_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgebench.plan import Case
-    from edgebench.records import Artifact, Run, Settings
+    from edgebench.records import Artifact, Run, Settings, Task, TextTask
     from edgebench.store import Store
 
 
@@ -26,6 +26,9 @@ class Options:
     device: str
     workload: str
     tasks: str
+    include: Path | None
+    race: bool
+    tolerance: float | None
     repetitions: int
     changes: tuple[str, ...]
     meters: tuple[str, ...]
@@ -44,7 +47,19 @@ class Options:
     "--workload", default="chat", show_default=True,
     help="A name, prompt+generated@depth such as 512+128@4096, or none.",
 )  # fmt: skip
-@click.option("--tasks", default="basics", show_default=True, help="Accuracy tasks, or none.")
+@click.option(
+    "--tasks", default="basics", show_default=True,
+    help="basics, divergence, task files, lm_eval:NAME, with commas between them, or none.",
+)  # fmt: skip
+@click.option(
+    "--include", type=click.Path(path_type=Path, file_okay=False),
+    help="A folder of lm-evaluation-harness task files, for lm_eval:NAME.",
+)  # fmt: skip
+@click.option(
+    "--race", is_flag=True,
+    help="Stop a level's accuracy task once it is clearly within or outside the tolerance.",
+)  # fmt: skip
+@click.option("--tolerance", type=SHARE, help="How much accuracy a level may lose in a race: 1%.")
 @click.option(
     "--repetitions", type=click.IntRange(1, 1000), default=5, show_default=True,
     help="How often each workload is timed.",
@@ -98,7 +113,7 @@ def command(**typed: Any) -> int:
     todo = [case for case in cases if _id(case) not in stored]
     if options.dry_run:
         return _show_plan(cases, todo, options.as_json)
-    runs = _measure(options, store, device, todo) if todo else []
+    runs = _measure(options, store, device, todo, stored) if todo else []
     return _show([*stored.values(), *runs], len(stored), device, options)
 
 
@@ -130,23 +145,75 @@ def _plan(options: Options, device: str, settings: Settings) -> list[Case]:
     from edgebench.meters import AUTO, check_names
     from edgebench.plan import Case, parse_workload
     from edgebench.runtimes import FORMATS
-    from edgebench.tasks.load import load_task
 
     workload = parse_workload(options.workload, options.repetitions)
-    names = [] if options.tasks == "none" else options.tasks.split(",")
-    tasks = [load_task(name.strip()) for name in names]
+    tasks = _tasks(options)
     if workload is None and not tasks:
         raise UsageError("nothing to measure", hint="give a --workload, or --tasks basics")
     meters = options.meters or AUTO
     check_names(meters)
     cases = []
-    for artifact in _artifacts(options.artifacts):
+    artifacts = _artifacts(options.artifacts)
+    for artifact in artifacts:
         runtime = FORMATS[artifact.format]
         if workload:
             case = Case(artifact, device, runtime, settings, workload=workload, meters=meters)
             cases.append(case)
-        cases += [Case(artifact, device, runtime, settings, task=task) for task in tasks]
+        for task in tasks:
+            case = Case(artifact, device, runtime, settings, task=task)
+            cases.append(_held_against(case, artifacts, options.tolerance))
     return cases
+
+
+def _tasks(options: Options) -> list[Task | TextTask]:
+    """Load what --tasks names; raise UsageError where --race and --tolerance do not go together."""
+    from edgebench.errors import UsageError
+    from edgebench.tasks.load import load_task
+
+    if options.race != (options.tolerance is not None):
+        raise UsageError(
+            "a race needs a tolerance, and a tolerance a race", hint="type --race --tolerance 1%"
+        )
+    if options.tolerance is not None and not 0 <= options.tolerance < 1:
+        raise UsageError("a tolerance is less than 100 %", hint="type --tolerance 1%")
+    names = [] if options.tasks == "none" else options.tasks.split(",")
+    tasks = [load_task(_built(name.strip(), options.include)) for name in names]
+    known = [task.name for task in tasks]
+    twice = next((name for name in known if known.count(name) > 1), None)
+    if twice:
+        raise UsageError(f"two tasks have the name {twice!r}", hint="give each its own name:")
+    return tasks
+
+
+def _built(name: str, include: Path | None) -> str:
+    """Return the task file of lm_eval:NAME, built where it is not there yet, or the name itself."""
+    prefix = "lm_eval:"
+    if not name.startswith(prefix):
+        return name
+    from platformdirs import user_cache_path
+
+    from edgebench.tasks.lm_eval_build import cached
+
+    return str(cached(name.removeprefix(prefix), user_cache_path("edgebench") / "tasks", include))
+
+
+def _held_against(case: Case, artifacts: Sequence[Artifact], tolerance: float | None) -> Case:
+    """Give a case its model's reference, where the task needs one."""
+    from dataclasses import replace
+
+    from edgebench.errors import UsageError
+    from edgebench.plan import reference_of
+    from edgebench.records import TextTask
+
+    if tolerance is None and not isinstance(case.task, TextTask):
+        return case
+    family = [one for one in artifacts if one.model == case.artifact.model]
+    if len(family) < 2 and tolerance is not None:
+        raise UsageError(
+            f"a race of {case.artifact.model} needs two levels", hint="name more artifacts"
+        )
+    limit = None if isinstance(case.task, TextTask) else tolerance
+    return replace(case, reference=reference_of(family), tolerance=limit)
 
 
 def _artifacts(paths: Sequence[Path]) -> list[Artifact]:
@@ -173,7 +240,9 @@ def _stored(store: Store, cases: Sequence[Case]) -> dict[str, Run]:
     }
 
 
-def _measure(options: Options, store: Store, device: str, todo: list[Case]) -> list[Run]:
+def _measure(
+    options: Options, store: Store, device: str, todo: list[Case], stored: dict[str, Run]
+) -> list[Run]:
     from platformdirs import user_cache_path
 
     from edgebench.cli.progress import SweepProgress, bar
@@ -190,6 +259,7 @@ def _measure(options: Options, store: Store, device: str, todo: list[Case]) -> l
             device=this_device(device),
             observer=SweepProgress(shown, {case.label: estimate_s(case) for case in todo}),
             timeout_s=options.timeout,
+            stored=stored,
         )
         return sweep.run(todo)
 

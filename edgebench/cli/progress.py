@@ -105,5 +105,13 @@ def _outcome(run: Run) -> str:
         prefill, decode = run.speed.prefill.tokens_per_s, run.speed.decode.tokens_per_s
         return f"prefill {number(prefill.value)} tok/s, decode {number(decode.value)} tok/s"
     if run.accuracy:
-        return f"accuracy {100 * run.accuracy.value.value:.1f} % of {run.accuracy.n} items"
+        race = f"; {run.accuracy.race.verdict}" if run.accuracy.race else ""
+        return f"accuracy {100 * run.accuracy.value.value:.1f} % of {run.accuracy.n} items{race}"
+    if run.divergence:
+        found = run.divergence
+        if found.mean_kld is None:
+            return f"the reference: perplexity {number(found.perplexity)}"
+        return (
+            f"KL divergence {number(found.mean_kld.value)}, perplexity {number(found.perplexity)}"
+        )
     return "ok"

@@ -15,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from edgebench.analyze.compare import Group
-from edgebench.analyze.summarize import Row
+from edgebench.analyze.summarize import Row, TaskFigures
 from edgebench.records import Estimate
+from edgebench.report.blocks import Block, blocks, find_task, no_worse_note, task_notes
 from edgebench.report.format import mebibytes, percent, plain, points, with_interval
 
 
@@ -30,6 +31,23 @@ def print_groups(console: Console, groups: Iterable[Group]) -> None:
         console.print(_table(group))
         for note in _notes(group):
             console.print(Text(note))
+        for block in blocks(group):
+            console.print(_drawn(block))
+            for note in block.notes:
+                console.print(Text(note))
+
+
+def _drawn(block: Block) -> Table:
+    table = Table(
+        box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False,
+        title=Text(block.title, style="bold"), title_justify="left",
+    )  # fmt: skip
+    for index, header in enumerate(block.headers):
+        table.add_column(Text(header), justify="left" if index == 0 else "right",
+                         no_wrap=True)  # fmt: skip
+    for cells in block.rows:
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
 
 
 def _setup_lines(group: Group, groups: int) -> list[str]:
@@ -56,11 +74,11 @@ def _table(group: Group) -> Table:
     for index, header in enumerate(headers):
         table.add_column(header, justify="left" if index == 0 else "right", no_wrap=True)
     for row in group.rows:
-        table.add_row(*(Text(cell) for cell in _cells(row, bool(task), group)))
+        table.add_row(*(Text(cell) for cell in _cells(row, task, group)))
     return table
 
 
-def _cells(row: Row, with_task: bool, group: Group) -> list[str]:
+def _cells(row: Row, task: str, group: Group) -> list[str]:
     several = len({one.format for one in group.rows}) > 1
     cells = [
         plain(row.level, 12) + _marks(row) + (f"\n{row.format}" if several else ""),
@@ -70,8 +88,8 @@ def _cells(row: Row, with_task: bool, group: Group) -> list[str]:
         mebibytes(row.peak_rss_bytes),
         _energy(row),
     ]
-    if with_task:
-        figures = row.tasks[0] if row.tasks else None
+    if task:
+        figures = find_task(row, task)
         is_baseline = row.artifact == group.baseline_artifact
         cells += [
             percent(figures.accuracy if figures else None),
@@ -114,11 +132,10 @@ def _notes(group: Group) -> list[str]:
         notes += [f"Energy: none: {plain(reason)}." for reason in reasons if reason]
     tasks = [row.tasks[0] for row in rows if row.tasks]
     if tasks:
-        notes.append(
-            f"{plain(tasks[0].task, 40)}: {tasks[0].n} items, {100 * tasks[0].chance:.0f} % by "
-            "chance; differences in points, paired on the same items."
-        )
+        notes += task_notes(rows, tasks[0].task)
     notes += _difference_notes(rows)
+    if tasks:
+        notes += no_worse_note(rows, tasks[0].task)
     sources = dict.fromkeys(row.requantized_from for row in rows if row.requantized_from)
     notes += [
         f"* made from an already quantized {plain(source, 20)}: its loss is in every figure."
@@ -154,12 +171,14 @@ FIELDS = (
     "decode_tokens_per_s", "decode_low", "decode_high", "ttft_s", "ttft_low", "ttft_high",
     "peak_rss_bytes", "energy_j_per_token", "energy_low", "energy_high", "energy_reason", "task",
     "n", "accuracy", "accuracy_low", "accuracy_high", "difference", "difference_low",
-    "difference_high", "p_holm",
+    "difference_high", "p_holm", "margin", "no_worse", "items_needed", "text", "mean_kld",
+    "mean_kld_low", "mean_kld_high", "p99_kld", "same_top", "same_top_low", "same_top_high",
+    "perplexity", "bits_per_byte",
 )  # fmt: skip
 
 
 def as_csv(groups: Iterable[Group]) -> str:
-    """Return rows as CSV in SI units; an absent figure is empty.
+    """Return rows as CSV in SI units, a line for each task; an absent figure is empty.
 
     A cell that a spreadsheet could take for a formula is quoted with an apostrophe.
     """
@@ -168,12 +187,13 @@ def as_csv(groups: Iterable[Group]) -> str:
     writer.writerow(FIELDS)
     for group in groups:
         for row in group.rows:
-            writer.writerow([_safe(cell) for cell in _flat(row)])
+            for task in row.tasks or (None,):
+                writer.writerow([_safe(cell) for cell in _flat(row, task)])
     return out.getvalue()
 
 
-def _flat(row: Row) -> list[object]:
-    task = row.tasks[0] if row.tasks else None
+def _flat(row: Row, task: TaskFigures | None) -> list[object]:
+    text = row.divergences[0] if row.divergences else None
     return [
         row.device, row.board, row.setup, row.runtime, row.workload, row.model, row.format,
         row.level, row.artifact,
@@ -181,7 +201,11 @@ def _flat(row: Row) -> list[object]:
         *_three(row.ttft_s), row.peak_rss_bytes, *_three(row.energy_j_per_token),
         row.energy_reason, task.task if task else None, task.n if task else None,
         *_three(task.accuracy if task else None), *_three(task.difference if task else None),
-        task.p_holm if task else None,
+        task.p_holm if task else None, task.margin if task else None,
+        task.no_worse if task else None, task.items_needed if task else None,
+        text.text if text else None, *_three(text.mean_kld if text else None),
+        text.p99_kld if text else None, *_three(text.same_top if text else None),
+        text.perplexity if text else None, text.bits_per_byte if text else None,
     ]  # fmt: skip
 
 
@@ -212,10 +236,19 @@ def _markdown(group: Group, groups: int) -> str:
         lines += [_escape(line), ""]
     lines += [_line(heads), _line(["---"] * len(heads))]
     for row in group.rows:
-        cells = _cells(row, bool(task), group)
-        lines.append(_line([cell.replace("\n", " (", 1) + ")" * ("\n" in cell) for cell in cells]))
+        cells = _cells(row, task, group)
+        lines.append(_line(_flattened(cells)))
     lines += ["", *(f"- {_escape(note)}" for note in _notes(group)), ""]
+    for block in blocks(group):
+        heads = [header.replace("\n", " ") for header in block.headers]
+        lines += [f"**{_escape(block.title)}**", "", _line(heads), _line(["---"] * len(heads))]
+        lines += [_line(_flattened(cells)) for cells in block.rows]
+        lines += ["", *(f"- {_escape(note)}" for note in block.notes), ""]
     return "\n".join(lines)
+
+
+def _flattened(cells: Sequence[str]) -> list[str]:
+    return [cell.replace("\n", " (", 1) + ")" * ("\n" in cell) for cell in cells]
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -49,6 +49,15 @@ class Score:
 
 
 @dataclass(frozen=True)
+class ChatTemplate:
+    """A model's own chat template in Jinja, and the texts of its first and last token."""
+
+    source: str
+    bos: str = ""
+    eos: str = ""
+
+
+@dataclass(frozen=True)
 class Room:
     """What a session must hold: KV cells, and the sequences that may share them."""
 
@@ -65,8 +74,23 @@ class Session(Protocol):
     vocabulary: int
     warnings: tuple[str, ...]  # what a reader of the run should know of this session
 
-    def encode(self, text: str) -> list[int]:
-        """Tokenize text with the model's own tokenizer; special tokens in it are plain text."""
+    def encode(self, text: str, special: bool = False) -> list[int]:
+        """Tokenize text with the model's own tokenizer.
+
+        Special tokens written in it are plain text, or themselves where `special` is true.
+        """
+        ...
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens, without special ones; bytes that are no text are replaced."""
+        ...
+
+    def is_end(self, token: int) -> bool:
+        """Return whether the model ends its answer with this token."""
+        ...
+
+    def chat_template(self) -> ChatTemplate | None:
+        """Return the artifact's chat template, or None where it has none."""
         ...
 
     def start_token(self) -> int | None:
@@ -75,6 +99,10 @@ class Session(Protocol):
 
     def reset(self, depth: int) -> None:
         """Make the KV cache hold exactly `depth` synthetic tokens."""
+        ...
+
+    def keep(self, count: int) -> int:
+        """Forget all but the first `count` tokens; return how many are still held."""
         ...
 
     def synthetic(self, count: int) -> list[int]:

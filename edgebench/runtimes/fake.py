@@ -18,7 +18,7 @@ from typing import Any
 
 from edgebench.errors import EdgebenchError, OutOfMemoryError
 from edgebench.records import Artifact, RuntimeInfo, Settings
-from edgebench.runtimes import Room, Score, Span
+from edgebench.runtimes import ChatTemplate, Room, Score, Span
 
 
 class Fake:
@@ -40,7 +40,7 @@ class FakeSession:
 
     def __init__(self, truth: dict[str, Any], settings: Settings, room: Room) -> None:
         self._truth = truth
-        self._held = 0
+        self._held = self._said = 0
         self._fail("open")
         self.info = RuntimeInfo(
             name="fake",
@@ -56,9 +56,27 @@ class FakeSession:
             context=room.context,
         )
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, special: bool = False) -> list[int]:
         """Return the text's bytes."""
         return list(text.encode())
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return the text of bytes."""
+        return bytes(tokens).decode("utf-8", "replace")
+
+    def is_end(self, token: int) -> bool:
+        """Return whether this is the byte 0, the end of what it says."""
+        return token == 0
+
+    def chat_template(self) -> ChatTemplate | None:
+        """Return the truth's template, or None."""
+        source = self._truth.get("chat_template")
+        return ChatTemplate(source) if source else None
+
+    def keep(self, count: int) -> int:
+        """Hold the first `count` tokens."""
+        self._held = min(self._held, count)
+        return self._held
 
     def start_token(self) -> int | None:
         """Return None: this model wants none."""
@@ -75,6 +93,7 @@ class FakeSession:
     def prefill(self, tokens: Sequence[int]) -> None:
         """Sleep `prefill_s` a token."""
         self._fail("speed")
+        self._said = self._said + 1 if len(tokens) == 1 else 0
         self._held += len(tokens)
         time.sleep(self._truth.get("prefill_s", 0.0) * len(tokens))
 
@@ -87,8 +106,9 @@ class FakeSession:
         return times
 
     def first_token(self) -> int:
-        """Return any token."""
-        return 0
+        """Return the next byte of what the truth says, one for each evaluation of one token."""
+        said: bytes = str(self._truth.get("says", "")).encode() + b"\0"
+        return said[min(self._said, len(said) - 1)]
 
     def score(self, spans: Sequence[Span]) -> list[Score]:
         """Give each span a likelihood made of its text and the truth's `seed`."""

@@ -7,6 +7,7 @@ cost nothing. Measures nothing itself.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import sys
@@ -22,7 +23,7 @@ from edgebench.errors import (
 )
 from edgebench.llama_library import llama_api
 from edgebench.records import Artifact, RuntimeInfo, Settings
-from edgebench.runtimes import Room, Score, Span
+from edgebench.runtimes import ChatTemplate, Room, Score, Span
 from edgebench.runtimes.common import Synthetic, scores_of
 from edgebench.runtimes.packing import Group, group, pack, trunk_length
 from edgebench.system import compute_cores
@@ -110,7 +111,9 @@ class LlamaCppSession:
         threads = settings.threads or compute_cores()
         parameters = self._api.llama_context_default_params()
         parameters.n_ctx = room.context
-        parameters.n_batch = settings.batch
+        # Scored items are evaluated whole, so there a batch must hold the context.
+        scoring = room.sequences > 1
+        parameters.n_batch = max(settings.batch, room.context) if scoring else settings.batch
         parameters.n_ubatch = settings.micro_batch
         parameters.n_seq_max = room.sequences
         parameters.kv_unified = room.sequences > 1
@@ -158,12 +161,12 @@ class LlamaCppSession:
 
     # text
 
-    def encode(self, text: str) -> list[int]:
-        """Tokenize text; special tokens written in it are plain text."""
+    def encode(self, text: str, special: bool = False) -> list[int]:
+        """Tokenize text; special tokens written in it are plain text, unless asked for."""
         raw = text.encode()
         room = len(raw) + 8
         tokens = (self._api.llama_token * room)()
-        count = self._api.llama_tokenize(self._vocab, raw, len(raw), tokens, room, False, False)
+        count = self._api.llama_tokenize(self._vocab, raw, len(raw), tokens, room, False, special)
         if count < 0:
             raise EdgebenchError(f"llama.cpp can't tokenize a text of {len(raw)} bytes")
         return list(tokens[:count])
@@ -174,15 +177,51 @@ class LlamaCppSession:
             return None
         return int(self._api.llama_vocab_bos(self._vocab))
 
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens, without special ones; bytes that are no text are replaced."""
+        return b"".join(self._piece(token) for token in tokens).decode("utf-8", "replace")
+
+    def _piece(self, token: int) -> bytes:
+        room = 256
+        buffer = (ctypes.c_char * room)()
+        count = self._api.llama_token_to_piece(self._vocab, token, buffer, room, 0, False)
+        if count < 0:
+            buffer = (ctypes.c_char * -count)()
+            count = self._api.llama_token_to_piece(self._vocab, token, buffer, -count, 0, False)
+        return bytes(buffer.raw[: max(count, 0)])
+
+    def is_end(self, token: int) -> bool:
+        """Return whether the model ends its answer with this token."""
+        return bool(self._api.llama_vocab_is_eog(self._vocab, token))
+
+    def chat_template(self) -> ChatTemplate | None:
+        """Return the template in the file's metadata, or None."""
+        source = self._api.llama_model_chat_template(self._model, None)
+        if not source:
+            return None
+        first, last = (
+            self._api.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace")
+            if token >= 0
+            else ""
+            for token in (
+                self._api.llama_vocab_bos(self._vocab), self._api.llama_vocab_eos(self._vocab)
+            )
+        )  # fmt: skip
+        return ChatTemplate(source.decode("utf-8", "replace"), first, last)
+
     # speed
+
+    def keep(self, count: int) -> int:
+        """Forget all but the first `count` tokens; return how many are still held."""
+        held = int(self._api.llama_memory_seq_pos_max(self._memory, 0)) + 1
+        if count and held >= count and self._cut(count):
+            return count
+        self._api.llama_memory_clear(self._memory, False)
+        return 0
 
     def reset(self, depth: int) -> None:
         """Make the KV cache hold exactly `depth` synthetic tokens, reusing them if it can."""
-        held = int(self._api.llama_memory_seq_pos_max(self._memory, 0)) + 1
-        if depth and held >= depth and self._cut(depth):
-            return
-        self._api.llama_memory_clear(self._memory, False)
-        if depth:
+        if self.keep(depth) < depth:
             self.prefill(self.synthetic(depth))
 
     def _cut(self, depth: int) -> bool:
@@ -247,8 +286,9 @@ class LlamaCppSession:
         api.llama_memory_clear(self._memory, False)
         if trunk:
             self.prefill(spans[0].tokens[:trunk])
-        groups = group(spans, self._sequences - 1)
-        budget = min(self.info.micro_batch, self.info.context - trunk)
+        room = self.info.context - trunk
+        groups = group(spans, self._sequences - 1, trunk, room)
+        budget = min(self.info.micro_batch, room)
         scores: list[Score] = []
         for batch in pack(groups, trunk, budget, self._sequences - 1):
             scores.extend(self._score_batch(batch, trunk))

@@ -6,8 +6,8 @@ Knows execution providers, session options and the two kinds of graph. Measures 
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,18 @@ from edgebench.errors import (
 )
 from edgebench.onnx_file import OnnxInfo, read_onnx
 from edgebench.records import Artifact, RuntimeInfo, Settings
-from edgebench.runtimes import Room, Score, Span
-from edgebench.runtimes.common import Synthetic, Tokenizer, scores_of
-from edgebench.runtimes.onnx_cache import (
-    NUMPY_TYPES,
+from edgebench.runtimes import ChatTemplate, Room, Score, Span
+from edgebench.runtimes.common import (
     Cache,
-    GrowingCache,
-    SharedCache,
-    outputs_of,
+    History,
+    Synthetic,
+    Tokenizer,
+    scores_of,
+    targets_of,
 )
+from edgebench.runtimes.onnx_cache import NUMPY_TYPES, GrowingCache, SharedCache, outputs_of
+from edgebench.runtimes.onnx_tree import BUDGET, grow, tree_graph
+from edgebench.runtimes.packing import Group, group, pack, trunk_length
 from edgebench.system import compute_cores
 
 PROVIDERS = {
@@ -44,6 +47,11 @@ _PACKAGES = {"cuda": "onnxruntime-gpu", "tensorrt": "onnxruntime-gpu",
              "directml": "onnxruntime-directml", "qnn": "onnxruntime-qnn"}  # fmt: skip
 _ON_GPU = {"cuda", "tensorrt"}  # where the KV cache stays on the device
 _MEMORY_WORDS = ("failed to allocate", "out of memory", "bad_alloc", "bad allocation")
+_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+# MatMulInteger's activations have one scale for all tokens of an evaluation, so that in a tree a
+# neighbour would change an item's answer.
+_ONE_BY_ONE = {"int8"}
+_SAME = 0.02  # nats: float noise of halves is below
 _KV_NAMES = {"float32": "f32", "float16": "f16"}
 
 
@@ -81,20 +89,15 @@ class OnnxSession:
         self, ort: Any, graph: OnnxInfo, artifact: Artifact, settings: Settings, room: Room
     ) -> None:
         threads = settings.threads or compute_cores()
-        options = _options(ort, threads, settings.provider)
-        names = [PROVIDERS[settings.provider]]
-        if settings.provider != "cpu":
-            names.append(PROVIDERS["cpu"])
-        self._ort: Any = ort.InferenceSession(str(graph.path), options, providers=names)
-        shares = _node_shares(self._ort)
+        loaded = _load(ort, graph, settings, room)
+        shares = _node_shares(loaded.session)
         self._tokenizer = Tokenizer(graph.path.parent)
-        device = "cuda" if settings.provider in _ON_GPU else "cpu"
-        self._cache = _cache(ort, self._ort, graph.fused, room.context, device)
-        self._last: Any = None
-        self._held: list[int] = []
-        self.vocabulary = int(outputs_of(self._ort)["logits"].shape[-1])
+        self._history = History(loaded.cache, room.context)
+        self._trees, self._tree_room = loaded.trees, loaded.tree_room
+        self._sequences = room.sequences
+        self.vocabulary = int(outputs_of(loaded.session)["logits"].shape[-1])
         self.weights_bytes: int | None = graph.size_bytes
-        self.kv_cache_bytes = _kv_bytes(self._ort, room.context)
+        self.kv_cache_bytes = _kv_bytes(loaded.session, room.context)
         self.warnings = _warnings(settings.provider, shares, graph.fused)
         self._synthetic = Synthetic(self.vocabulary)
         self.info = RuntimeInfo(
@@ -105,16 +108,32 @@ class OnnxSession:
             provider_nodes=shares,
             threads=threads,
             gpu_layers=0,
-            kv_type=_KV_NAMES[_kv_type(self._ort)],
+            kv_type=_KV_NAMES[_kv_type(loaded.session)],
             flash_attention="fused" if graph.fused else "standard",
             batch=room.context,
             micro_batch=room.context,
             context=room.context,
         )
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, special: bool = False) -> list[int]:
         """Tokenize text with the checkpoint's own tokenizer."""
-        return self._tokenizer.encode(text)
+        return self._tokenizer.encode(text, special)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens, without special ones."""
+        return self._tokenizer.text(tokens)
+
+    def is_end(self, token: int) -> bool:
+        """Return whether the model ends its answer with this token."""
+        return token in self._tokenizer.ends
+
+    def chat_template(self) -> ChatTemplate | None:
+        """Return the checkpoint's chat template, or None."""
+        return self._tokenizer.chat_template()
+
+    def keep(self, count: int) -> int:
+        """Forget all but the first `count` tokens; return how many are still held."""
+        return self._history.keep(count)
 
     def start_token(self) -> int | None:
         """Return the token that the model wants before any text, or None."""
@@ -122,13 +141,7 @@ class OnnxSession:
 
     def reset(self, depth: int) -> None:
         """Make the KV cache hold exactly `depth` synthetic tokens, reusing them if it can."""
-        wanted = self.synthetic(depth)
-        if self._held[:depth] == wanted:
-            self._cut(depth)
-            return
-        self._cut(0)
-        if depth:
-            self.prefill(wanted)
+        self._history.become(self.synthetic(depth))
 
     def synthetic(self, count: int) -> list[int]:
         """Return `count` pseudo-random tokens, the same ones each time."""
@@ -136,66 +149,54 @@ class OnnxSession:
 
     def prefill(self, tokens: Sequence[int]) -> None:
         """Evaluate tokens after what the cache holds; return when the last one is done."""
-        self._need(len(tokens))
-        self._last = self._cache.run(tokens, 1)[-1]
-        self._held += tokens
+        self._history.extend(tokens, 1)
 
     def decode(self, count: int) -> list[int]:
         """Evaluate `count` synthetic tokens one by one; return the time after each."""
-        self._need(count)
-        step, times = self._cache.step, []
-        tokens = self.synthetic(count)
-        logits = None
-        for token in tokens:
-            logits = step(token)
-            times.append(time.perf_counter_ns())
-        if logits is not None:
-            self._last = logits[-1]
-        self._held += tokens
-        return times
+        return self._history.step(self.synthetic(count))
 
     def first_token(self) -> int:
         """Return the likeliest token after what was evaluated last."""
-        return int(self._last.argmax())
+        return self._history.first_token()
 
     def score(self, spans: Sequence[Span]) -> list[Score]:
-        """Score spans in order; what a span shares with the one before is evaluated once."""
+        """Score spans in order; a trunk that all share, and each context, are evaluated once.
+
+        Where the graph takes trees (see `onnx_tree.py`), many spans are one evaluation. Elsewhere,
+        and where a span is too long for that, each continuation is one, after its context.
+        Raises EdgebenchError where a span is longer than the context or a logit is not finite.
+        """
+        trunk, most = trunk_length(spans), max(1, self._sequences - 1)
+        room = self._tree_room - trunk
+        groups = group(spans, most, trunk, room if self._trees else None)
+        self._history.keep(0)
+        self._history.become(spans[0].tokens[:trunk] if trunk else ())
+        scores: list[Score] = []
+        for batch in pack(groups, trunk, min(BUDGET, room), most):
+            self._history.keep(trunk)
+            if self._trees and sum(one.cost(trunk) for one in batch) <= room:
+                scores += _branch(self._trees, batch, trunk)
+            else:
+                scores += [score for one in batch for score in self._one_by_one(one)]
+        return scores
+
+    def _one_by_one(self, one: Group) -> list[Score]:
+        # The context alone first, so that all continuations are treated alike: what an int8 graph
+        # makes of a token depends on the tokens evaluated with it.
+        self._history.become(one.spans[0].tokens[: one.shared - 1])
         scores = []
-        for span in spans:
-            tokens = list(span.tokens[:-1])
-            shared = _shared(self._held, tokens[: span.start - 1])
-            self._cut(shared)
-            rest = tokens[shared:]
-            self._need(len(rest))
-            rows = len(span.tokens) - span.start
-            logits = self._cache.run(rest, rows)[-rows:]
-            self._held += rest
-            scores += scores_of(logits, [list(enumerate(span.tokens[span.start :]))])
+        for span in one.spans:
+            scores += scores_of(self._history.scored(span), [targets_of(span)])
         return scores
 
     def logits(self, tokens: Sequence[int], start: int) -> Any:
         """Evaluate tokens from an empty cache; return logits [len(tokens) - start, vocabulary]."""
-        self._cut(0)
-        self._need(len(tokens))
-        rows = len(tokens) - start
-        found = self._cache.run(tokens, rows)[-rows:]
-        self._held += tokens
-        return found
+        self._history.keep(0)
+        return self._history.extend(tokens, len(tokens) - start)
 
     def close(self) -> None:
         """Free the graph."""
-        self._cache = self._ort = self._last = None  # type: ignore[assignment]
-
-    def _cut(self, length: int) -> None:
-        self._cache.cut(length)
-        del self._held[length:]
-
-    def _need(self, count: int) -> None:
-        if self._cache.length + count > self.info.context:
-            raise EdgebenchError(
-                f"{self._cache.length + count} tokens are longer than the context of "
-                f"{self.info.context}"
-            )
+        del self._history, self._trees
 
 
 def open_cache(ort: Any, graph: OnnxInfo, room: int) -> Cache:
@@ -204,6 +205,60 @@ def open_cache(ort: Any, graph: OnnxInfo, room: int) -> Cache:
         str(graph.path), _options(ort, compute_cores(), "cpu"), providers=[PROVIDERS["cpu"]]
     )
     return _cache(ort, session, graph.fused, room, "cpu")
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A graph and its cache; `trees` is that cache where it takes trees of `tree_room` tokens."""
+
+    session: Any
+    cache: Cache
+    trees: SharedCache | None = None
+    tree_room: int = 0
+
+
+def _load(ort: Any, graph: OnnxInfo, settings: Settings, room: Room) -> _Loaded:
+    provider, threads = settings.provider, settings.threads or compute_cores()
+    if room.sequences > 1 and graph.fused and provider == "cpu" and graph.level not in _ONE_BY_ONE:
+        with contextlib.suppress(Exception):  # an onnxruntime that knows no such inputs
+            if found := _load_with_trees(ort, graph, threads, room.context):
+                return found
+    names = [PROVIDERS[provider]] if provider == "cpu" else [PROVIDERS[provider], PROVIDERS["cpu"]]
+    options = _options(ort, threads, provider)
+    session = ort.InferenceSession(str(graph.path), options, providers=names)
+    device = "cuda" if provider in _ON_GPU else "cpu"
+    return _Loaded(session, _cache(ort, session, graph.fused, room.context, device))
+
+
+def _load_with_trees(ort: Any, graph: OnnxInfo, threads: int, room: int) -> _Loaded | None:
+    """Load a graph with the inputs of a tree, its weights from their own file as ever."""
+    edited = tree_graph(graph.path)
+    if not edited:
+        return None
+    options = _options(ort, threads, "cpu")
+    options.add_session_config_entry(_WEIGHTS_FOLDER, str(graph.path.parent.resolve()))
+    session = ort.InferenceSession(edited.model, options, providers=[PROVIDERS["cpu"]])
+    cache = SharedCache(ort, session, room, "cpu")
+    # A layer's window counts cells, whatever they hold: a tree has to fit in it.
+    tree_room = min(room, edited.window or room)
+    return _Loaded(session, cache, cache, tree_room) if _sees_branches(cache) else None
+
+
+def _sees_branches(cache: SharedCache) -> bool:
+    """Return whether a branch scores as it does alone: a kernel may ignore what hides the rest."""
+    spans = (Span((1, 2, 3, 4), 2), Span((1, 2, 5, 6), 2))
+    together = _branch(cache, [Group(0, spans, 2)], 0)
+    alone = []
+    for span in spans:
+        alone += scores_of(cache.run(span.tokens[:-1], 2)[-2:], [targets_of(span)])
+        cache.cut(0)
+    pairs = zip(together, alone, strict=True)
+    return all(abs(a.loglikelihood - b.loglikelihood) < _SAME for a, b in pairs)
+
+
+def _branch(cache: SharedCache, groups: Sequence[Group], trunk: int) -> list[Score]:
+    tree = grow(groups, trunk)
+    return scores_of(cache.branch(tree), tree.targets)
 
 
 def _cache(ort: Any, session: Any, fused: bool, room: int, device: str) -> Cache:
@@ -264,16 +319,6 @@ def _kv_bytes(session: Any, room: int) -> int:
             width = 2 if NUMPY_TYPES[one.type] == "float16" else 4
             total += int(one.shape[1]) * int(one.shape[3]) * room * width
     return total
-
-
-def _shared(held: Sequence[int], tokens: Sequence[int]) -> int:
-    """Return how many leading tokens are alike."""
-    count = 0
-    for a, b in zip(held, tokens, strict=False):
-        if a != b:
-            break
-        count += 1
-    return count
 
 
 @contextlib.contextmanager

@@ -6,36 +6,20 @@ Knows a graph's inputs and outputs, and I/O binding. Knows no providers and no s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from edgebench.errors import BadFileError
 from edgebench.onnx_file import LOGITS_START
+from edgebench.runtimes.onnx_tree import BIAS, HIDDEN, POSITIONS, SPARE, Tree
 
 NUMPY_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
-
-
-class Cache(Protocol):
-    """How a graph's KV cache is kept between evaluations."""
-
-    length: int
-
-    def run(self, tokens: Sequence[int], rows: int) -> Any:
-        """Evaluate tokens after `length` ones; return the last `rows` rows of logits or more."""
-        ...
-
-    def cut(self, length: int) -> None:
-        """Forget what was evaluated after `length` tokens."""
-        ...
-
-    def step(self, token: int) -> Any:
-        """Evaluate one token; return its logits [1, vocabulary]."""
-        ...
 
 
 class SharedCache:
     """A fused graph's cache: past and present are one buffer [1, heads, room, head size].
 
     The attention mask's width is the total length, so a step binds shapes alone and copies nothing.
+    A graph with the inputs of a tree evaluates those too.
     """
 
     def __init__(self, ort: Any, session: Any, room: int, device: str) -> None:
@@ -45,6 +29,9 @@ class SharedCache:
         self._session = session
         self._inputs = inputs_of(session)
         self._binding = session.io_binding()
+        bias = self._inputs.get(BIAS)
+        self._bias_type = NUMPY_TYPES[bias.type] if bias else None  # None: the graph has no trees
+        room += SPARE if bias else 0
         self._buffers = []  # onnxruntime keeps pointers; Python must keep what they point at
         for name, one in self._inputs.items():
             if name.startswith("past_key_values."):
@@ -61,6 +48,7 @@ class SharedCache:
         self._start = np.zeros(1, np.int64)
         self._one = np.zeros(1, np.int64)
         self._step_logits = np.zeros((1, self._vocabulary), self._type)
+        self._step_bias = np.zeros(room, self._bias_type)
         self._stepping = False
 
     def cut(self, length: int) -> None:
@@ -71,16 +59,41 @@ class SharedCache:
         """Evaluate tokens; return the last `rows` rows of logits, or all that the graph gives."""
         import numpy as np
 
-        self._stepping = False
         ids = np.asarray(tokens, np.int64)
-        count = len(ids)
-        kept = rows if LOGITS_START in self._inputs else count
+        self._bind_length(len(ids))
+        if self._bias_type:
+            bias = np.zeros((len(ids), self.length + len(ids)), self._bias_type)
+            self._bind(BIAS, bias, (1, 1, *bias.shape))
+        out = self._evaluate(ids, rows)
+        self.length += len(ids)
+        return out
+
+    def branch(self, tree: Tree) -> Any:
+        """Evaluate a tree after its trunk, which is held; return its tail's rows of logits.
+
+        What is held stays as it is.
+        """
+        import numpy as np
+
+        ids = np.asarray(tree.tokens, np.int64)
+        positions = np.asarray(tree.positions, np.int64)
+        past = max(tree.trunk, SPARE)
+        bias = np.where(tree.seen(past), 0, HIDDEN).astype(self._bias_type)
+        self._bind("attention_mask", self._mask, (1, past + len(ids)))
+        self._bind(POSITIONS, positions, (1, len(ids)))
+        self._bind(BIAS, bias, (1, 1, *bias.shape))
+        rows = len(ids) - tree.tail
+        return self._evaluate(ids, rows)[-rows:]
+
+    def _evaluate(self, ids: Any, rows: int) -> Any:
+        import numpy as np
+
+        self._stepping = False
+        kept = rows if LOGITS_START in self._inputs else len(ids)
         out = np.empty((kept, self._vocabulary), self._type)
-        self._start[0] = count - kept
+        self._start[0] = len(ids) - kept
         self._bind_step(ids, out)
-        self._bind_length(count)
         self._session.run_with_iobinding(self._binding)
-        self.length += count
         return out
 
     def step(self, token: int) -> Any:
@@ -91,6 +104,8 @@ class SharedCache:
             self._stepping = True
         self._one[0] = token
         self._bind_length(1)
+        if self._bias_type:
+            self._bind(BIAS, self._step_bias, (1, 1, 1, self.length + 1))
         self._session.run_with_iobinding(self._binding)
         self.length += 1
         return self._step_logits
@@ -105,8 +120,8 @@ class SharedCache:
 
     def _bind_length(self, count: int) -> None:
         self._bind("attention_mask", self._mask, (1, self.length + count))
-        if "position_ids" in self._inputs:
-            self._bind("position_ids", self._positions, (1, count), self.length)
+        if POSITIONS in self._inputs:
+            self._bind(POSITIONS, self._positions, (1, count), self.length)
 
     def _bind(self, name: str, array: Any, shape: tuple[int, ...], offset: int = 0) -> None:
         pointer = array.ctypes.data + offset * array.itemsize
@@ -150,9 +165,9 @@ class GrowingCache:
         binding.bind_cpu_input("input_ids", np.asarray([tokens], np.int64))
         if "attention_mask" in self._inputs:
             binding.bind_cpu_input("attention_mask", np.ones((1, self.length + count), np.int64))
-        if "position_ids" in self._inputs:
+        if POSITIONS in self._inputs:
             positions = np.arange(self.length, self.length + count, dtype=np.int64)[None]
-            binding.bind_cpu_input("position_ids", positions)
+            binding.bind_cpu_input(POSITIONS, positions)
         for name, value in zip(self._past, self._values, strict=True):
             binding.bind_ortvalue_input(name, value)
         for name in ("logits", *self._present):

@@ -45,18 +45,29 @@ def trunk_length(spans: Sequence[Span]) -> int:
     return shared if shared >= WORTH_SHARING else 0
 
 
-def group(spans: Sequence[Span], max_sequences: int) -> list[Group]:
-    """Group neighbours whose contexts are the same, up to `max_sequences` spans a group."""
+def group(
+    spans: Sequence[Span], max_sequences: int, trunk: int = 0, max_tokens: int | None = None
+) -> list[Group]:
+    """Group neighbours whose contexts are the same, up to `max_sequences` spans a group.
+
+    A group is cut where it would cost more than `max_tokens` after the trunk.
+    """
     groups: list[Group] = []
     members: list[Span] = []
-    first = 0
+    first = used = 0
     for index, span in enumerate(spans):
         context = span.tokens[: span.start]
         same = bool(members) and members[0].tokens[: members[0].start] == context
-        if members and (not same or len(members) == max_sequences):
+        cost = len(span.tokens) - 1 - (span.start if same else trunk)
+        full = len(members) == max_sequences or (
+            max_tokens is not None and used + cost > max_tokens
+        )
+        if members and (not same or full):
             groups.append(Group(first, tuple(members), _shared(members)))
-            members, first = [], index
+            members, first, used = [], index, 0
+            cost = len(span.tokens) - 1 - trunk
         members.append(span)
+        used += cost
     if members:
         groups.append(Group(first, tuple(members), _shared(members)))
     return groups

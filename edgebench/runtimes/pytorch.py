@@ -6,22 +6,15 @@ Knows transformers' cache and its types. Measures nothing itself.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from edgebench.checkpoint import open_checkpoint
-from edgebench.errors import (
-    BadFileError,
-    EdgebenchError,
-    MissingExtraError,
-    OutOfMemoryError,
-    UnsupportedError,
-)
+from edgebench.errors import BadFileError, MissingExtraError, OutOfMemoryError, UnsupportedError
 from edgebench.records import Artifact, RuntimeInfo, Settings
-from edgebench.runtimes import Room, Score, Span
-from edgebench.runtimes.common import Synthetic, Tokenizer, scores_of
+from edgebench.runtimes import ChatTemplate, Room, Score, Span
+from edgebench.runtimes.common import History, Synthetic, Tokenizer, scores_of, targets_of
 from edgebench.system import compute_cores
 
 _TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -63,29 +56,24 @@ class TorchSession:
         checkpoint = open_checkpoint(Path(artifact.path))
         threads = settings.threads or compute_cores()
         torch.set_num_threads(threads)
-        self._torch, self._transformers = torch, transformers
         try:
             model = transformers.AutoModelForCausalLM.from_pretrained(
                 str(checkpoint.path), dtype=getattr(torch, _TYPES[artifact.level]),
                 local_files_only=True, trust_remote_code=False, use_safetensors=True,
             )  # fmt: skip
-            self._model = model.eval().to(settings.provider)
+            model = model.eval().to(settings.provider)
         except (MemoryError, torch.OutOfMemoryError) as error:
             raise OutOfMemoryError(f"torch can't load {artifact.name}: {error}") from None
         except Exception as error:  # noqa: BLE001 - transformers raises whatever its parts raise
             said = " ".join(str(error).split())[:500]
             raise BadFileError(f"transformers can't load {artifact.name}: {said}") from None
         self._tokenizer = Tokenizer(checkpoint.path)
-        self._device = settings.provider
-        self._cache: Any = None
-        self._held: list[int] = []
-        self._last: Any = None
-        self._cut(0)
-        self.vocabulary = int(self._model.config.get_text_config().vocab_size)
+        self._history = History(TorchCache(torch, transformers, model), room.context)
+        self.vocabulary = int(model.config.get_text_config().vocab_size)
         self._synthetic = Synthetic(self.vocabulary)
         self.warnings: tuple[str, ...] = ()
-        self.weights_bytes: int | None = _weights_bytes(self._model)
-        self.kv_cache_bytes = _kv_bytes(self._model, room.context)
+        self.weights_bytes: int | None = _weights_bytes(model)
+        self.kv_cache_bytes = _kv_bytes(model, room.context)
         self.info = RuntimeInfo(
             name="torch",
             version=f"torch {torch.__version__}, transformers {transformers.__version__}",
@@ -94,15 +82,31 @@ class TorchSession:
             threads=torch.get_num_threads(),
             gpu_layers=0,
             kv_type=_KV_NAMES[artifact.level],
-            flash_attention=str(self._model.config._attn_implementation),
+            flash_attention=str(model.config._attn_implementation),
             batch=room.context,
             micro_batch=room.context,
             context=room.context,
         )
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, special: bool = False) -> list[int]:
         """Tokenize text with the checkpoint's own tokenizer."""
-        return self._tokenizer.encode(text)
+        return self._tokenizer.encode(text, special)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens, without special ones."""
+        return self._tokenizer.text(tokens)
+
+    def is_end(self, token: int) -> bool:
+        """Return whether the model ends its answer with this token."""
+        return token in self._tokenizer.ends
+
+    def chat_template(self) -> ChatTemplate | None:
+        """Return the checkpoint's chat template, or None."""
+        return self._tokenizer.chat_template()
+
+    def keep(self, count: int) -> int:
+        """Forget all but the first `count` tokens; return how many are still held."""
+        return self._history.keep(count)
 
     def start_token(self) -> int | None:
         """Return the token that the model wants before any text, or None."""
@@ -110,13 +114,7 @@ class TorchSession:
 
     def reset(self, depth: int) -> None:
         """Make the KV cache hold exactly `depth` synthetic tokens, reusing them if it can."""
-        wanted = self.synthetic(depth)
-        if depth and self._held[:depth] == wanted:
-            self._cut(depth)
-        else:
-            self._cut(0)
-        if len(self._held) < depth:
-            self.prefill(wanted)
+        self._history.become(self.synthetic(depth))
 
     def synthetic(self, count: int) -> list[int]:
         """Return `count` pseudo-random tokens, the same ones each time."""
@@ -124,71 +122,71 @@ class TorchSession:
 
     def prefill(self, tokens: Sequence[int]) -> None:
         """Evaluate tokens after what the cache holds; return when the last one is done."""
-        self._last = self._run(tokens, 1)[-1]
+        self._history.extend(tokens, 1)
 
     def decode(self, count: int) -> list[int]:
         """Evaluate `count` synthetic tokens one by one; return the time after each."""
-        times = []
-        for token in self.synthetic(count):
-            logits = self._run([token], 1)
-            times.append(time.perf_counter_ns())
-            self._last = logits[-1]
-        return times
+        return self._history.step(self.synthetic(count))
 
     def first_token(self) -> int:
         """Return the likeliest token after what was evaluated last."""
-        return int(self._last.argmax())
+        return self._history.first_token()
 
     def score(self, spans: Sequence[Span]) -> list[Score]:
         """Score spans in order; what a span shares with the one before is evaluated once."""
         scores = []
         for span in spans:
-            tokens = list(span.tokens[:-1])
-            limit = span.start - 1
-            shared = 0
-            while shared < min(limit, len(self._held)) and self._held[shared] == tokens[shared]:
-                shared += 1
-            self._cut(shared)
-            rows = len(span.tokens) - span.start
-            logits = self._run(tokens[len(self._held) :], rows)[-rows:].float().cpu().numpy()
-            scores += scores_of(logits, [list(enumerate(span.tokens[span.start :]))])
+            scores += scores_of(_array(self._history.scored(span)), [targets_of(span)])
         return scores
 
     def logits(self, tokens: Sequence[int], start: int) -> Any:
         """Evaluate tokens from an empty cache; return logits [len(tokens) - start, vocabulary]."""
-        self._cut(0)
-        rows = len(tokens) - start
-        return self._run(tokens, rows)[-rows:].float().cpu().numpy()
+        self._history.keep(0)
+        return _array(self._history.extend(tokens, len(tokens) - start))
 
     def close(self) -> None:
         """Free the model."""
-        self._model = self._cache = self._last = None
+        del self._history
 
-    def _run(self, tokens: Sequence[int], rows: int) -> Any:
-        torch = self._torch
-        if len(self._held) + len(tokens) > self.info.context:
-            raise EdgebenchError(
-                f"{len(self._held) + len(tokens)} tokens are longer than the context of "
-                f"{self.info.context}"
-            )
-        with torch.inference_mode():
-            ids = torch.tensor([list(tokens)], device=self._device)
+
+class TorchCache:
+    """A model with transformers' own cache of one sequence."""
+
+    def __init__(self, torch: Any, transformers: Any, model: Any) -> None:
+        self._torch, self._transformers, self._model = torch, transformers, model
+        self._cache: Any = None
+        self.length = 0
+        self.cut(0)
+
+    def run(self, tokens: Sequence[int], rows: int) -> Any:
+        """Evaluate tokens; return the last `rows` rows of logits once the device is done."""
+        device = self._model.device
+        with self._torch.inference_mode():
+            ids = self._torch.tensor([list(tokens)], device=device)
             out = self._model(ids, past_key_values=self._cache, use_cache=True, logits_to_keep=rows)
-        self._held += tokens
-        if self._device == "cuda":
-            torch.cuda.synchronize()
+        if device.type == "cuda":
+            self._torch.cuda.synchronize()
+        self.length += len(tokens)
         return out.logits[0]
 
-    def _cut(self, length: int) -> None:
+    def step(self, token: int) -> Any:
+        """Evaluate one token."""
+        return self.run([token], 1)
+
+    def cut(self, length: int) -> None:
         """Forget what was evaluated after `length` tokens; all of it where a layer can't."""
         sliding = self._cache is not None and any(self._cache.is_sliding)
-        if length and (length == len(self._held) or not sliding):
-            if length < len(self._held):
+        if length and (length == self.length or not sliding):
+            if length < self.length:
                 self._cache.crop(length)
         else:
             length = 0
             self._cache = self._transformers.DynamicCache(config=self._model.config)
-        del self._held[length:]
+        self.length = length
+
+
+def _array(logits: Any) -> Any:
+    return logits.float().cpu().numpy()
 
 
 def _weights_bytes(model: Any) -> int:

@@ -1,44 +1,259 @@
-"""Load a task's items and check them line by line. Scores nothing."""
+"""Load tasks: a small YAML header beside JSONL rows, by name or by file. Scores nothing.
+
+Knows how prompts and few-shot examples are rendered, and which rows are left out and counted.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from importlib.resources import files
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from edgebench.errors import BadFileError, UsageError, nearest
-from edgebench.records import Item, Task
+from edgebench.records import Item, Skip, Task, TextTask
+from edgebench.tasks.answers import extracted
+from edgebench.tasks.header import Header, read_header
+from edgebench.tasks.rows import (
+    SCHEMAS,
+    CompletionRow,
+    GenerationRow,
+    MultipleChoiceRow,
+    PartialRow,
+    Row,
+    first_fault,
+    read_rows,
+)
+from edgebench.tasks.templates import compiled
 
-BUILT_IN = {"basics": "basics.jsonl"}
+BUILT_IN = ("basics", "divergence")
+MANY_ITEMS = 20  # from here on an answer that is always at one place is no accident
+SEPARATOR = "\n\n"  # after each few-shot example
+
+Render = Callable[[Mapping[str, Any]], str]
 
 
-def load_task(name: str) -> Task:
-    """Load a built-in task by name; raise UsageError on an unknown one."""
-    if name not in BUILT_IN:
-        raise UsageError(f"unknown task {name!r}", hint=nearest(name, BUILT_IN))
-    raw = files("edgebench.tasks").joinpath(BUILT_IN[name]).read_bytes()
-    return parse_task(name, raw)
+def load_task(name: str) -> Task | TextTask:
+    """Load a built-in task by name, or a task file by its path.
+
+    Raises UsageError on an unknown name, BadFileError with line and field on a bad file.
+    """
+    if name in BUILT_IN:
+        with as_file(files("edgebench.tasks")) as folder:
+            return read_task(folder / f"{name}.yaml")
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        return read_task(path)
+    hint = f"{nearest(name, BUILT_IN)} Or give a task file: FILE.yaml"
+    raise UsageError(f"unknown task {name!r}", hint=hint)
 
 
-def parse_task(name: str, raw: bytes) -> Task:
-    """Parse JSONL of multiple-choice items; raise BadFileError with line and field."""
-    items = []
-    seen: set[str] = set()
-    for number, line in enumerate(raw.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            item = Item.model_validate_json(line)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the item"
-            raise BadFileError(f"task {name}, line {number}, {where}: {first['msg']}") from None
-        if item.id in seen:
-            raise BadFileError(f"task {name}, line {number}, id: {item.id!r} stands twice")
-        seen.add(item.id)
-        items.append(item)
-    if not items:
-        raise BadFileError(f"task {name} has no items")
-    digest = hashlib.sha256(raw).hexdigest()
-    return Task(name=name, metric="acc_norm", items=tuple(items), sha256=digest)
+def read_task(path: Path) -> Task | TextTask:
+    """Read a task file: its header, and the rows that it names."""
+    header = read_header(path)
+    rows = _rows(path.parent / header.data, SCHEMAS[header.kind])
+    if header.kind == "text":
+        return _text_task(header, [str(row.model_dump()["text"]) for _, row in rows])
+    return _Builder(path, header).task(rows)
+
+
+def _rows(path: Path, kind: type[Row]) -> list[tuple[int, Row]]:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise BadFileError(f"can't read {path}: {error.strerror}") from None
+    return read_rows(path.name, raw, kind)
+
+
+def _text_task(header: Header, parts: Sequence[str]) -> TextTask:
+    text = "".join(parts)
+    try:
+        return TextTask(name=header.name, text=text, sha256=_digest(text), chunks=header.chunks)
+    except ValidationError as error:
+        raise BadFileError(f"task {header.name}, {first_fault(error)}") from None
+
+
+@dataclass(frozen=True)
+class _Example:
+    """A few-shot example, rendered, and the value it must match."""
+
+    text: str
+    match: str
+
+
+class _Builder:
+    """Turns rows into items as one header says."""
+
+    def __init__(self, path: Path, header: Header) -> None:
+        self._path, self._header = path, header
+        default = "{{question}}" if header.kind == "generation" else "{{context}}"
+        self._prompt = compiled(header.prompt or default, f"{path.name}, prompt")
+        self._cluster: Render | None = None
+        if header.cluster:
+            self._cluster = compiled(header.cluster, f"{path.name}, cluster")
+
+    def task(self, rows: Sequence[tuple[int, Row]]) -> Task:
+        """Render all items; leave out, and count, what can't be scored."""
+        header = self._header
+        examples, rows = self._examples(rows)
+        if header.limit and header.limit < len(rows):
+            # Evenly spaced: files are often sorted by kind.
+            rows = [rows[i * len(rows) // header.limit] for i in range(header.limit)]
+        items, skipped = [], []
+        for number, row in rows:
+            reason = _unusable(row)
+            if reason:
+                skipped.append(Skip(id=row.id, reason=reason))
+                continue
+            with _Named(f"{header.data}, line {number}"):
+                items.append(self._item(row, examples))
+        if not items:
+            raise BadFileError(f"task {header.name} has no item left: {skipped[0].reason}")
+        return _identified(
+            Task(
+                name=header.name,
+                metric=header.chosen_metric,
+                items=_clustered(items),
+                sha256="",
+                chat=header.chat,
+                generation=header.generation,
+                skipped=tuple(skipped),
+                warnings=_constant_answer(items),
+            )
+        )
+
+    def _item(self, row: Row, examples: Sequence[_Example]) -> Item:
+        values = row.model_dump()
+        field = self._header.fewshot.match if self._header.fewshot else None
+        wanted = str(values.get(field)) if field else ""
+        shots = [one.text for one in examples if one.match == wanted]
+        if self._header.fewshot:
+            shots = shots[: self._header.fewshot.count]
+        head = "".join(shot + SEPARATOR for shot in shots)
+        contexts = tuple(head + self._prompt(one) for one in _contexts(row, values))
+        cluster = self._cluster(values)[:10_000] if self._cluster else ""
+        if isinstance(row, GenerationRow) or self._header.chosen_metric == "exact_match":
+            pattern = self._header.generation.answer_pattern
+            answers = tuple(extracted(text, pattern) or text.strip() for text in _answers(row))
+            return Item(id=row.id, contexts=contexts, answers=answers, cluster=cluster)
+        joined = [self._joined(contexts[0], one) for one in _continuations(row)]
+        gold = int(values.get("gold", 0))
+        return Item(
+            id=row.id, contexts=contexts, continuations=tuple(joined), gold=gold, cluster=cluster
+        )
+
+    def _joined(self, context: str, continuation: str) -> str:
+        """Put the delimiter before a continuation that does not bring white space itself."""
+        bare = not context or context[-1].isspace() or continuation[0].isspace()
+        return continuation if bare else self._header.delimiter + continuation
+
+    def _examples(
+        self, rows: Sequence[tuple[int, Row]]
+    ) -> tuple[list[_Example], Sequence[tuple[int, Row]]]:
+        """Render few-shot examples; those taken from the task's own rows are not scored."""
+        fewshot = self._header.fewshot
+        if fewshot is None:
+            return [], rows
+        if fewshot.data is None:
+            if fewshot.count >= len(rows):
+                raise BadFileError(
+                    f"{self._path.name}, fewshot: {fewshot.count} examples leave none of "
+                    f"{len(rows)} items"
+                )
+            return [self._example(row) for _, row in rows[: fewshot.count]], rows[fewshot.count :]
+        others = _rows(self._path.parent / fewshot.data, SCHEMAS[self._header.kind])
+        return [self._example(row) for _, row in others], rows
+
+    def _example(self, row: Row) -> _Example:
+        values = row.model_dump()
+        gold = int(values.get("gold", 0))
+        contexts = _contexts(row, values)
+        answers = _continuations(row) if not isinstance(row, GenerationRow) else _answers(row)
+        context = self._prompt(contexts[min(gold, len(contexts) - 1)])
+        text = context + self._joined(context, answers[min(gold, len(answers) - 1)])
+        field = self._header.fewshot.match if self._header.fewshot else None
+        return _Example(text, str(values.get(field)) if field else "")
+
+
+class _Named:
+    """Puts a line's place before whatever is wrong with it."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        """Do nothing yet."""
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if isinstance(error, ValidationError):
+            fault = first_fault(error).replace("Value error, ", "")
+            raise BadFileError(f"{self._where}, {fault}") from None
+        if isinstance(error, BadFileError):
+            raise BadFileError(f"{self._where}: {error.message}", hint=error.hint) from None
+
+
+def _contexts(row: Row, values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the values to render a prompt of, one for each context."""
+    if isinstance(row, PartialRow):
+        return [values | {"context": option} for option in row.context_options]
+    return [values]
+
+
+def _continuations(row: Row) -> tuple[str, ...]:
+    if isinstance(row, MultipleChoiceRow):
+        return row.choices
+    assert isinstance(row, (PartialRow, CompletionRow))
+    return (row.continuation,)
+
+
+def _answers(row: Row) -> tuple[str, ...]:
+    if isinstance(row, CompletionRow):
+        return (row.continuation,)
+    assert isinstance(row, GenerationRow)
+    return row.answers or (row.answer or "",)
+
+
+def _unusable(row: Row) -> str | None:
+    """Return why a row can't be scored fairly, or None."""
+    if isinstance(row, MultipleChoiceRow) and len(set(row.choices)) < len(row.choices):
+        return "a choice stands twice"
+    if isinstance(row, PartialRow) and len(set(row.context_options)) < len(row.context_options):
+        return "a context stands twice"
+    return None
+
+
+def _clustered(items: list[Item]) -> tuple[Item, ...]:
+    """Give items that share a whole context a common cluster, unless the header named clusters."""
+    counts = Counter(item.contexts for item in items if item.contexts != ("",))
+    if any(item.cluster for item in items) or max(counts.values(), default=1) == 1:
+        return tuple(items)
+    numbers = {contexts: str(number) for number, contexts in enumerate(counts)}
+    return tuple(
+        item.model_copy(update={"cluster": numbers.get(item.contexts, f"item {item.id}")})
+        for item in items
+    )
+
+
+def _constant_answer(items: Sequence[Item]) -> tuple[str, ...]:
+    places = {item.gold for item in items if len(item.pairs) > 1}
+    if len(items) < MANY_ITEMS or len(places) != 1 or any(len(i.pairs) < 2 for i in items):
+        return ()
+    return (
+        f"the right answer is always choice {places.pop() + 1}; ties are broken at random, so a "
+        "scorer that takes the first gets no reward",
+    )
+
+
+def _identified(task: Task) -> Task:
+    """Give a task the sum of all that decides its result: items, metric, how answers are read."""
+    whole = task.model_dump_json(exclude={"name", "sha256", "warnings"})
+    return task.model_copy(update={"sha256": _digest(whole)})
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -14,8 +14,8 @@ from edgebench.errors import EdgebenchError
 class Text(Protocol):
     """What turns text into tokens: a session, or the checkpoint's tokenizer."""
 
-    def encode(self, text: str) -> list[int]:
-        """Tokenize text; special tokens in it are plain text."""
+    def encode(self, text: str, special: bool = False) -> list[int]:
+        """Tokenize text; special tokens in it are plain text, unless asked for."""
         ...
 
     def start_token(self) -> int | None:
@@ -43,9 +43,9 @@ class SharedText:
             except EdgebenchError:
                 return
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, special: bool = False) -> list[int]:
         """Tokenize text with the checkpoint's tokenizer, and count where the session's differs."""
-        tokens = self._shared.encode(text)
+        tokens = self._shared.encode(text, special)
         if self._shared is not self._own:
             if tokens and max(tokens) >= self._vocabulary:
                 raise EdgebenchError(
@@ -54,7 +54,7 @@ class SharedText:
                     hint="put the checkpoint's own tokenizer.json there",
                 )
             self._texts += 1
-            self._different += self._own.encode(text) != tokens
+            self._different += self._own.encode(text, special) != tokens
         return tokens
 
     def start_token(self) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from edgebench.messages import Close, Open, Opened, ScoreResult, ScoreTask, SpeedResult, SpeedTest
+from edgebench.messages import AnyRequest, Result
 from edgebench.records import RunError, Status
 
 
@@ -30,9 +30,7 @@ class Worker(Protocol):
 
     pid: int
 
-    def request(
-        self, message: Open | SpeedTest | ScoreTask | Close, timeout_s: float, tell: Tell
-    ) -> Opened | SpeedResult | ScoreResult:
+    def request(self, message: AnyRequest, timeout_s: float, tell: Tell) -> Result:
         """Send a request and block until its result; raise WorkerError where there is none.
 
         `tell` hears of progress; `timeout_s` counts from the last sign of life.

@@ -17,16 +17,12 @@ from typing import BinaryIO
 from edgebench.errors import EdgebenchError
 from edgebench.messages import (
     MAX_LINE_BYTES,
+    AnyRequest,
     Close,
     Failed,
-    Open,
-    Opened,
     Progress,
     ProtocolError,
-    ScoreResult,
-    ScoreTask,
-    SpeedResult,
-    SpeedTest,
+    Result,
     read_reply,
     write,
 )
@@ -81,9 +77,7 @@ class LocalWorker:
         self._kills_before = memory_kills()
         self.pid = process.pid
 
-    def request(
-        self, message: Open | SpeedTest | ScoreTask | Close, timeout_s: float, tell: Tell
-    ) -> Opened | SpeedResult | ScoreResult:
+    def request(self, message: AnyRequest, timeout_s: float, tell: Tell) -> Result:
         """Send a request and block until its result."""
         try:
             self._stdin.write(write(message))

@@ -1,0 +1,158 @@
+"""The YAML header of a task file: its fields, checked, with the line of what is wrong."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from edgebench.errors import BadFileError, nearest
+from edgebench.records import Generation, LongText, Metric, Text
+from edgebench.tasks.answers import PATTERNS
+from edgebench.tasks.rows import Schema, first_fault
+
+LARGEST = 1_000_000  # bytes of a header
+METRICS: dict[str, tuple[Metric, ...]] = {  # the first is the default
+    "multiple_choice": ("acc_norm", "acc", "acc_token"),
+    "partial": ("acc", "acc_norm", "acc_token"),
+    "completion": ("greedy_match", "exact_match"),
+    "generation": ("exact_match",),
+    "text": (),
+}
+
+
+class Fewshot(BaseModel):
+    """Examples before each item: `count` of them, from a file of their own or the first items.
+
+    With `match`, only examples that have the item's own value in that field.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    count: Annotated[int, Field(ge=1, le=100)]
+    data: Text | None = None
+    match: Text | None = None
+
+
+class Header(BaseModel):
+    """What a task file says of its rows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}$")]
+    data: Annotated[Text, Field(min_length=1)]
+    kind: Schema = Field(alias="schema")
+    prompt: Annotated[LongText, Field(min_length=1)] | None = None
+    delimiter: Text = " "
+    fewshot: Fewshot | None = None
+    metric: Metric | None = None
+    limit: Annotated[int, Field(ge=1)] | None = None
+    stop: Annotated[tuple[Annotated[Text, Field(min_length=1)], ...], Field(max_length=50)] = ()
+    max_tokens: Annotated[int, Field(ge=1, le=100_000)] = 256
+    answer_pattern: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+    normalise: Literal["none", "squad"] = "none"
+    end_of_thought: Annotated[tuple[Text, ...], Field(max_length=10)] = ("</think>",)
+    chat: bool = False
+    cluster: LongText | None = None
+    chunks: Annotated[int, Field(ge=2, le=100_000)] = 64
+
+    @property
+    def chosen_metric(self) -> Metric:
+        """Return the metric, or the schema's default."""
+        return self.metric or METRICS[self.kind][0]
+
+    @property
+    def generation(self) -> Generation:
+        """Return how answers are generated and read."""
+        pattern = self.answer_pattern
+        return Generation(
+            stop=self.stop,
+            max_tokens=self.max_tokens,
+            answer_pattern=PATTERNS.get(pattern, pattern) if pattern else None,
+            normalise=self.normalise,
+            end_of_thought=self.end_of_thought,
+        )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _simple_forms(cls, value: Any) -> Any:
+        """Let `fewshot: 3` and `stop: TEXT` stand for their long forms."""
+        if not isinstance(value, dict):
+            return value
+        value = dict(value)
+        if isinstance(value.get("fewshot"), int):
+            value["fewshot"] = {"count": value["fewshot"]}
+        for name in ("stop", "end_of_thought"):
+            if isinstance(value.get(name), str):
+                value[name] = (value[name],)
+        return value
+
+
+def read_header(path: Path) -> Header:
+    """Read a task file's header; raise BadFileError with the line and field of what is wrong."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LARGEST + 1)
+    except OSError as error:
+        raise BadFileError(f"can't read {path}: {error.strerror}") from None
+    if len(raw) > LARGEST:
+        raise BadFileError(f"{path} is larger than a header can be", hint="is it the data?")
+    try:
+        text = raw.decode("utf-8-sig")
+        loaded = yaml.safe_load(text)
+        lines = _lines(text)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise BadFileError(f"{path} is no YAML: {' '.join(str(error).split())[:300]}") from None
+    if not isinstance(loaded, dict):
+        raise BadFileError(f"{path} is no task header", hint="write name:, data: and schema: there")
+    try:
+        header = Header.model_validate(loaded)
+    except ValidationError as error:
+        raise _fault(path, error, lines) from None
+    return _checked(path, header, lines)
+
+
+def _lines(text: str) -> dict[str, int]:
+    """Return the line on which each field stands."""
+    node = yaml.compose(text, yaml.SafeLoader)
+    if not isinstance(node, yaml.MappingNode):
+        return {}
+    return {str(key.value): key.start_mark.line + 1 for key, _ in node.value}
+
+
+def _fault(path: Path, error: ValidationError, lines: dict[str, int]) -> BadFileError:
+    first: Any = error.errors(include_url=False)[0]
+    field = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+        known = [one.alias or name for name, one in Header.model_fields.items()]
+        return BadFileError(
+            f"{_place(path, field, lines)}: no such field", hint=nearest(field, known)
+        )
+    place = f"{path}, line {lines[field]}" if field in lines else str(path)
+    return BadFileError(f"{place}, {first_fault(error)}")
+
+
+def _checked(path: Path, header: Header, lines: dict[str, int]) -> Header:
+    if header.metric and header.metric not in METRICS[header.kind]:
+        wanted = ", ".join(METRICS[header.kind]) or "none"
+        raise BadFileError(
+            f"{_place(path, 'metric', lines)}: {header.metric} does not go with the schema "
+            f"{header.kind}",
+            hint=f"known there: {wanted}",
+        )
+    if header.answer_pattern and header.answer_pattern not in PATTERNS:
+        try:
+            re.compile(header.answer_pattern)
+        except (re.error, RecursionError, OverflowError) as error:
+            raise BadFileError(
+                f"{_place(path, 'answer_pattern', lines)}: no regular expression: {error}",
+                hint=f"or one of {', '.join(PATTERNS)}",
+            ) from None
+    return header
+
+
+def _place(path: Path, field: str, lines: dict[str, int]) -> str:
+    return f"{path}, line {lines.get(field, 1)}, {field}"
