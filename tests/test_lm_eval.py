@@ -51,7 +51,7 @@ num_fewshot: 2
 generation_kwargs:
   until: ["Question:", "</s>"]
   do_sample: false
-  max_gen_toks: 24
+  max_gen_toks: 8
 metric_list:
   - metric: exact_match
 {MEAN}    ignore_case: true
@@ -192,7 +192,7 @@ def test_gsm8k_is_read_by_its_strict_filter(tmp_path: Path) -> None:
     task = built(tmp_path, GSM8K, SUMS)
     assert isinstance(task, Task)
     assert task.generation.stop == ("Question:", "</s>")
-    assert task.generation.max_tokens == 24
+    assert task.generation.max_tokens == 8
     assert task.items[2].answers == ("1501",)
     assert task.items[2].contexts[0].count("Question:") == 3
     verdicts = {
@@ -400,7 +400,7 @@ def test_lm_eval_and_edgebench_answer_alike(
     done = subprocess.run(
         [
             sys.executable, "-m", "edgebench.lm_eval_model", "--model", "edgebench",
-            "--model_args", f"artifact={artifact},threads=2,context=512", "--include_path",
+            "--model_args", f"artifact={artifact},threads=1,context=512", "--include_path",
             str(tmp_path / "mine"), "--tasks", "mine,sums", "--output_path",
             str(tmp_path / "out"), "--log_samples",
         ],
@@ -431,7 +431,7 @@ def answers_of(artifact: Path, header: Path) -> dict[str, Any]:
     from edgebench.tasks.likelihood import answer
 
     session = get_runtime("llama.cpp").open(
-        load_artifact(artifact), Settings(threads=2), Room(512, 65)
+        load_artifact(artifact), Settings(threads=1), Room(512, 65)
     )
     try:
         task = read_task(header)

@@ -41,6 +41,7 @@ class FakeSession:
     def __init__(self, truth: dict[str, Any], settings: Settings, room: Room) -> None:
         self._truth = truth
         self._held = self._said = 0
+        self._fresh = True  # the next tokens are a prompt
         self._fail("open")
         self.info = RuntimeInfo(
             name="fake",
@@ -76,6 +77,7 @@ class FakeSession:
     def keep(self, count: int) -> int:
         """Hold the first `count` tokens."""
         self._held = min(self._held, count)
+        self._fresh = True
         return self._held
 
     def start_token(self) -> int | None:
@@ -93,7 +95,8 @@ class FakeSession:
     def prefill(self, tokens: Sequence[int]) -> None:
         """Sleep `prefill_s` a token."""
         self._fail("speed")
-        self._said = self._said + 1 if len(tokens) == 1 else 0
+        self._said = 0 if self._fresh else self._said + len(tokens)
+        self._fresh = False
         self._held += len(tokens)
         time.sleep(self._truth.get("prefill_s", 0.0) * len(tokens))
 
@@ -106,7 +109,7 @@ class FakeSession:
         return times
 
     def first_token(self) -> int:
-        """Return the next byte of what the truth says, one for each evaluation of one token."""
+        """Return the next byte of what the truth says, counted from the prompt's end."""
         said: bytes = str(self._truth.get("says", "")).encode() + b"\0"
         return said[min(self._said, len(said) - 1)]
 

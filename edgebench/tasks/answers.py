@@ -12,7 +12,7 @@ from edgebench.records import Generation
 # lm-evaluation-harness's flexible-extract has it.
 PATTERNS = {
     "gsm8k": r"#### (\-?[0-9\.\,]+)",
-    "last_number": r"(?s:.*)(?<![\d.,])(-?\$?[0-9][0-9.,]*)",
+    "last_number": r"(-?[$0-9.,]{2,}|-?[0-9]+)",
 }
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -38,16 +38,15 @@ def extracted(text: str, pattern: str | None) -> str | None:
     """
     if pattern is None:
         return text.strip()
+    if pattern == PATTERNS["last_number"]:
+        numbers = [one for one in re.findall(pattern, text) if any(c.isdigit() for c in one)]
+        return numbers[-1].replace(",", "").replace("$", "").rstrip(".") if numbers else None
     match = re.search(pattern, text)
     if not match:
         return None
     found = match.group(1) if match.re.groups else match.group(0)
     found = (found or "").strip()
-    if re.fullmatch(r"[-$\d.,]+", found):
-        found = found.replace(",", "").replace("$", "")
-        if pattern == PATTERNS["last_number"]:
-            found = found.rstrip(".")
-    return found
+    return found.replace(",", "") if re.fullmatch(r"[-\d.,]+", found) else found
 
 
 def is_right(text: str, answers: Sequence[str], generation: Generation) -> tuple[bool, str]:

@@ -14,7 +14,7 @@ import random
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -90,7 +90,9 @@ def as_lm_eval_runs() -> Iterator[None]:
 
 
 def find(wish: Wish) -> Found:
+    """Return the task of a name; raise UsageError where it is a group's name, or nobody's."""
     try:
+        from lm_eval.tasks import TaskManager
         from lm_eval.tasks._index import Kind
     except ImportError:
         raise UnsupportedError(
@@ -99,33 +101,31 @@ def find(wish: Wish) -> Found:
         ) from None
     if wish.include is not None and not wish.include.is_dir():
         raise UsageError(f"no folder {wish.include}", hint="--include takes a folder of task YAML")
-    manager, wanted = None, (Kind.TASK, Kind.PY_TASK)
-    for manager, all_of_them in _managers(wish):
+    own = {path: text_of(path) for path in sorted(_own_folder().rglob("*.yaml"))}
+    names = re.findall(r"^task:[ \t]*[\"']?([\w.:+-]+)", "\n".join(own.values()), re.M)
+    for folders in _folders(wish, own):
+        manager = TaskManager(include_path=folders, include_defaults=False)
+        names += manager.all_subtasks
         entry = manager.task_index.get(wish.name)
-        if entry is not None and entry.kind in wanted:
+        if entry is not None and entry.kind in (Kind.TASK, Kind.PY_TASK):
             return Found(manager, dict(entry.cfg or {}), entry.yaml_path)
-        if entry is not None and all_of_them:
+        if entry is not None and folders[0] in (str(wish.include), str(_own_folder())):
             raise _is_group(wish.name, manager)
-    close = difflib.get_close_matches(wish.name, manager.all_subtasks, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(wish.name, set(names), n=1, cutoff=0.5)
     hint = f"did you mean {PREFIX}{close[0]}?" if close else "lm_eval ls tasks names them all"
     raise UsageError(f"lm-evaluation-harness has no task {wish.name!r}", hint=hint)
 
 
-def _managers(wish: Wish) -> Iterator[tuple[Any, bool]]:
-    """Give managers of lm-eval, and whether one knows all that a name can mean.
-
-    Those that read few files come first: lm-eval brings ten thousand.
-    """
-    from lm_eval.tasks import TaskManager
-
-    include = str(wish.include) if wish.include else None
-    if include:
-        yield TaskManager(include_path=include, include_defaults=False), True
+def _folders(wish: Wish, own: Mapping[Path, str]) -> Iterator[list[str]]:
+    """Give the folders to look in, small ones first: lm-eval takes ten seconds to read its own."""
+    if wish.include:
+        yield [str(wish.include)]
     naming = re.compile(rf"^task:\s*([\"']?){re.escape(wish.name)}\1\s*$", re.M)
-    near = {path.parent for path in _own_folder().rglob("*.yaml") if naming.search(text_of(path))}
+    near = {str(path.parent) for path, text in own.items() if naming.search(text)}
     if near:
-        yield TaskManager(include_path=sorted(map(str, near)), include_defaults=False), False
-    yield TaskManager(include_path=include), True
+        yield sorted(near)
+    if any(wish.name in text for text in own.values()):
+        yield [str(_own_folder())]
 
 
 def _own_folder() -> Path:
