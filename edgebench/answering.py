@@ -259,7 +259,7 @@ class Contest:
         self._skips: dict[str, Skip] = {}
         self._first = Active(own[0] if own else case, stage)
         self._recall(case)
-        self._alpha = race_alphas(max(1, len(self._levels)))[0]
+        self._alpha = race_alphas(max(1, cases[0].rivals))[0]
         self._order = list(self._task.items)
         random.Random(RACE_SEED).shuffle(self._order)
 

@@ -39,6 +39,7 @@ class Case:
     meters: tuple[str, ...] = ("auto",)
     reference: Artifact | None = None  # what divergences and races are held against
     tolerance: float | None = None  # of a race
+    rivals: int = 0  # levels that race at once, between which its chance of error is shared
 
     @property
     def label(self) -> str:
@@ -90,7 +91,7 @@ def case_id(case: Case, runtime_version: str) -> str:
         "task": _task_key(case.task),
     }
     if case.reference:
-        what["against"] = [case.reference.sha256, case.tolerance]
+        what["against"] = [case.reference.sha256, case.tolerance, case.rivals]
     if case.meters != ("auto",) and case.workload:
         what["meters"] = list(case.meters)
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()

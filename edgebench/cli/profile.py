@@ -212,8 +212,10 @@ def _held_against(case: Case, artifacts: Sequence[Artifact], tolerance: float | 
         raise UsageError(
             f"a race of {case.artifact.model} needs two levels", hint="name more artifacts"
         )
-    limit = None if isinstance(case.task, TextTask) else tolerance
-    return replace(case, reference=reference_of(family), tolerance=limit)
+    against = replace(case, reference=reference_of(family))
+    if isinstance(case.task, TextTask):
+        return against
+    return replace(against, tolerance=tolerance, rivals=len(family) - 1)
 
 
 def _artifacts(paths: Sequence[Path]) -> list[Artifact]:

@@ -164,6 +164,9 @@ class OnnxSession:
 
         Where the graph takes trees (see `onnx_tree.py`), many spans are one evaluation. Elsewhere,
         and where a span is too long for that, each continuation is one, after its context.
+        Singles and halves then score as one request at a time does, up to float noise. int4 rounds
+        activations too, which makes that noise hundredths of a nat a token, as a step beside a
+        prefill does; int8 graphs take no trees.
         Raises EdgebenchError where a span is longer than the context or a logit is not finite.
         """
         trunk, most = trunk_length(spans), max(1, self._sequences - 1)
