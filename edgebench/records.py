@@ -436,7 +436,12 @@ class Divergence(Record):
     same_top: Estimate | None = None
     perplexity: Positive
     bits_per_byte: Positive
-    truncated_mass: Real = Field(description="the reference's mean mass that is not kept")
+    least_kld: Real | None = Field(
+        default=None, description="nats; a lower bound that takes no sample of unlikely tokens"
+    )
+    truncated_mass: Real = Field(
+        description="the reference's mean mass that is kept as a sample, not token by token"
+    )
     chunk_klds: tuple[Real, ...] = ()
 
 

@@ -97,13 +97,13 @@ def clustered_sign_flip(differences: Sequence[float], clusters: Sequence[Hashabl
     counts once. Raises ValueError on fewer than two clusters and unlike lengths.
     """
     sums = _by_cluster(_checked(differences), clusters)[0]
-    sums = np.sort(sums[sums != 0])
+    seen, sums = abs(math.fsum(sums)), np.sort(np.abs(sums[sums != 0]))
     if not len(sums):
         return 1.0
     rng = np.random.default_rng(SEED)
     signs = rng.integers(0, 2, size=(RESAMPLES, len(sums)), dtype=np.int8) * 2 - 1
     flipped = np.abs(signs @ sums)
-    extreme = int((flipped >= abs(math.fsum(sums)) - 1e-9).sum())
+    extreme = int((flipped >= seen - 1e-9).sum())
     return (extreme + 1) / (RESAMPLES + 1)
 
 

@@ -78,6 +78,7 @@ def _described(
         same_top=rows.share_same_top() if rows else None,
         perplexity=rows.perplexity if rows else reference.perplexity,
         bits_per_byte=rows.bits_per_byte if rows else reference.bits_per_byte,
+        least_kld=rows.least_kld if rows else None,
         truncated_mass=reference.truncated_mass,
         chunk_klds=tuple(round(one, 7) for one in rows.chunk_kld) if rows else (),
     )
