@@ -291,12 +291,13 @@ def test_templates_of_a_task_are_held_in_a_sandbox(tmp_path: Path) -> None:
     assert "unsafe" in refused(tmp_path, text, QUESTIONS)
 
 
-def test_file_of_ones_own_is_not_overwritten(tmp_path: Path) -> None:
-    """Only a header that was built is built again."""
-    (tmp_path / "mine.yaml").write_text("name: mine\n")
+@pytest.mark.parametrize("name", ["mine.yaml", "mine.jsonl"])
+def test_file_of_ones_own_is_not_overwritten(tmp_path: Path, name: str) -> None:
+    """Only what was built is built again; data of the same name stays as it is."""
+    (tmp_path / name).write_text("{}\n")
     with pytest.raises(UsageError, match="not built by this command"):
         built(tmp_path, CHOICES, QUESTIONS)
-    assert (tmp_path / "mine.yaml").read_text() == "name: mine\n"
+    assert (tmp_path / name).read_text() == "{}\n"
 
 
 def test_cache_is_built_anew_when_the_folder_changes(tmp_path: Path) -> None:

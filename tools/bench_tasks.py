@@ -104,10 +104,10 @@ def _prepare(folder: Path, source: Path, items: int) -> Path:
     subprocess.run([*checkpoint, str(folder / "checkpoint")], check=True, capture_output=True)
     built = edgebench(
         "tasks", "build", "lm_eval:bench", "--include", str(folder / "include"),
-        "--output", str(folder),
+        "--output", str(folder / "built"),
     )  # fmt: skip
     subprocess.run(built, check=True, stdout=subprocess.DEVNULL)
-    return folder / "bench.yaml"
+    return folder / "built" / "bench.yaml"
 
 
 def _theirs(folder: Path, batch: int) -> Outcome:

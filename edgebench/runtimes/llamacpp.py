@@ -319,7 +319,8 @@ class LlamaCppSession:
         import numpy as np
 
         pointer = self._api.llama_get_logits(self._context)
-        return scores_of(np.ctypeslib.as_array(pointer, shape=(rows, self.vocabulary)), targets)
+        logits = np.ctypeslib.as_array(pointer, shape=(rows, self.vocabulary))
+        return scores_of(logits, targets, self.info.threads)
 
     def logits(self, tokens: Sequence[int], start: int) -> Any:
         """Evaluate tokens from an empty cache; return logits [len(tokens) - start, vocabulary].

@@ -136,9 +136,11 @@ def _first_line(error: Exception) -> str:
 
 def _check_folder(folder: Path, stem: str) -> None:
     header = folder / f"{stem}.yaml"
-    if header.is_file() and not text_of(header).startswith(MARK):
+    ours = header.is_file() and text_of(header).startswith(MARK)
+    there = [path for path in (header, folder / f"{stem}.jsonl") if path.exists()]
+    if there and not ours:
         raise UsageError(
-            f"{header} is there and was not built by this command",
+            f"{there[0]} is there and was not built by this command",
             hint="give another --output, or move that file",
         )
     try:
