@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from builders import make_artifact
+from checkpoints import FAMILIES
 
 Outcome = subprocess.CompletedProcess[str]
 
@@ -129,3 +131,50 @@ def converting(tmp_path_factory: pytest.TempPathFactory) -> Shell:
             pytest.skip(f"{package} is not installed")
     cwd = tmp_path_factory.mktemp("export")
     return make_shell(cwd, cwd / "home")
+
+
+@dataclass(frozen=True)
+class Family:
+    """A tiny checkpoint and the folder with its artifacts."""
+
+    name: str
+    checkpoint: Path
+    artifacts: Path
+
+    def path(self, level: str) -> Path:
+        """Return the folder of one level."""
+        return self.artifacts / f"{self.checkpoint.name}-{level}"
+
+
+def make_in_process(folder: Path, family: str = "llama", digits_apart: bool = True) -> Path:
+    """Make a checkpoint in a process of its own: torch stays out of this one."""
+    code = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); "
+        "from checkpoints import make_checkpoint; "
+        "make_checkpoint(Path(sys.argv[2]), sys.argv[3], digits_apart=sys.argv[4] == '1')"
+    )
+    here = str(Path(__file__).parent)
+    command = [sys.executable, "-c", code, here, str(folder), family, str(int(digits_apart))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder
+
+
+@pytest.fixture(scope="session")
+def families(tmp_path_factory: pytest.TempPathFactory, converting: Shell) -> dict[str, Family]:
+    """Export a checkpoint of each family both ways, with levels, two at a time."""
+    root = tmp_path_factory.mktemp("families")
+
+    def export(name: str) -> Family:
+        # llama.cpp reads a name of "phi3" as the original, whose tokenizer has other tokens.
+        checkpoint = make_in_process(root / f"tiny-{name.replace('phi', 'p')}", name)
+        done = converting(
+            "quantize", str(checkpoint), "--levels", "f32,fp32,fp16,int8,int4",
+            "--format", "gguf,onnx", "--pre-tokenizer", "qwen2", "--output", str(root / "made"),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return Family(name, checkpoint, root / "made")
+
+    first = export(FAMILIES[0])  # alone: it fetches the converter
+    with ThreadPoolExecutor(2) as pool:
+        return {FAMILIES[0]: first, **{one.name: one for one in pool.map(export, FAMILIES[1:])}}

@@ -9,12 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from checkpoints import FAMILIES
-from conftest import Shell
+from conftest import Family, Shell, make_in_process
 
 from edgebench.checkpoint import Allowed, open_checkpoint
 from edgebench.errors import BadFileError, UsageError
@@ -101,50 +100,6 @@ def test_what_is_no_folder_is_wrong_usage(tmp_path: Path) -> None:
 
 
 # whole exports, with the real tools
-
-
-@dataclass(frozen=True)
-class Family:
-    """A tiny checkpoint and the folder with its artifacts."""
-
-    name: str
-    checkpoint: Path
-    artifacts: Path
-
-    def path(self, level: str) -> Path:
-        """Return the folder of one level."""
-        return self.artifacts / f"{self.checkpoint.name}-{level}"
-
-
-@pytest.fixture(scope="module")
-def families(tmp_path_factory: pytest.TempPathFactory, converting: Shell) -> dict[str, Family]:
-    """Export a checkpoint of each family both ways, with levels."""
-    root = tmp_path_factory.mktemp("families")
-    found = {}
-    for name in FAMILIES:
-        # llama.cpp reads a name of "phi3" as the original, whose tokenizer has other tokens.
-        checkpoint = make_in_process(root / f"tiny-{name.replace('phi', 'p')}", name)
-        done = converting(
-            "quantize", str(checkpoint), "--levels", "f32,fp32,fp16,int8,int4",
-            "--format", "gguf,onnx", "--pre-tokenizer", "qwen2", "--output", str(root / "made"),
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        found[name] = Family(name, checkpoint, root / "made")
-    return found
-
-
-def make_in_process(folder: Path, family: str = "llama", digits_apart: bool = True) -> Path:
-    """Make a checkpoint in a process of its own: torch stays out of this one."""
-    code = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); "
-        "from checkpoints import make_checkpoint; "
-        "make_checkpoint(Path(sys.argv[2]), sys.argv[3], digits_apart=sys.argv[4] == '1')"
-    )
-    here = str(Path(__file__).parent)
-    command = [sys.executable, "-c", code, here, str(folder), family, str(int(digits_apart))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return folder
 
 
 def agreement(*paths: Path) -> dict[str, dict[str, float]]:

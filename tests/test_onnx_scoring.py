@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import Shell
+from conftest import Family, Shell
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -51,24 +49,20 @@ class Graphs:
 
 
 @pytest.fixture(scope="module")
-def graphs(tmp_path_factory: pytest.TempPathFactory, converting: Shell) -> Graphs:
-    """Export a checkpoint of random weights both ways; torch stays out of this process."""
+def graphs(
+    tmp_path_factory: pytest.TempPathFactory, families: dict[str, Family], converting: Shell
+) -> Graphs:
+    """Take a checkpoint of random weights, exported both ways."""
     pytest.importorskip("onnxruntime")
+    family = families["llama"]
     root = tmp_path_factory.mktemp("scoring")
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; "
-    code += "from checkpoints import make_checkpoint; make_checkpoint(Path(sys.argv[2]))"
-    here, checkpoint = str(Path(__file__).parent), str(root / "tiny")
-    subprocess.run([sys.executable, "-c", code, here, checkpoint], check=True, capture_output=True)
-    made = ("--format", "onnx", "--output", str(root / "made"))
-    jobs = [  # side by side: most of it is imports
-        converting.start("quantize", checkpoint, "--levels", "fp32,int8", *made),
-        converting.start("export", checkpoint, "--graph", "standard", *made),
-    ]
-    for job in jobs:
-        _, said = job.communicate(timeout=500)
-        assert job.returncode == 0, said
-    names = ("tiny-fp32", "tiny-int8", "tiny-fp32-standard")
-    return Graphs(*(root / "made" / name for name in names))
+    done = converting(
+        "export", str(family.checkpoint), "--format", "onnx", "--graph", "standard",
+        "--output", str(root),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    standard = root / f"{family.checkpoint.name}-fp32-standard"
+    return Graphs(family.path("fp32"), family.path("int8"), standard)
 
 
 @pytest.fixture(scope="module")

@@ -64,7 +64,8 @@ def _compare(level: str, model: Path, items: list[dict[str, Any]], folder: Path)
     rates = [len(items) / ours[0] for ours, _ in found]
     good = report(f"{level} items/s over llama-perplexity", pairs, 1.0, float("inf"))
     print(f"  ours {min(rates):.2f} to {max(rates):.2f} items/s")
-    theirs = [right for _, (_, right) in found]
+    order = _their_order(len(items))
+    theirs = [{order[place] for place in right} for _, (_, right) in found]
     answers = [
         next((turn for turn in range(CHOICES) if index in theirs[turn]), None)
         for index in range(len(items))
@@ -73,6 +74,24 @@ def _compare(level: str, model: Path, items: list[dict[str, Any]], folder: Path)
     verdict = "met" if same >= 0.99 else "MISSED"
     print(f"  {level}: same answers {100 * same:.1f} %; wanted 99: {verdict}")
     return good and same >= 0.99
+
+
+def _their_order(count: int) -> list[int]:
+    """Return the items in the order that llama-perplexity draws them: mt19937 of seed 1.
+
+    As libstdc++ draws from a range (Lemire 2019), one by one from those that are left.
+    """
+    import numpy as np
+
+    engine = np.random.MT19937()
+    engine._legacy_seeding(1)
+    left, order = list(range(count)), []
+    while left:
+        product = int(engine.random_raw()) * len(left)
+        while product % 2**32 < 2**32 % len(left):
+            product = int(engine.random_raw()) * len(left)
+        order.append(left.pop(product >> 32))
+    return order
 
 
 def _ours(model: Path, folder: Path) -> tuple[float, list[int]]:

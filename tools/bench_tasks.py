@@ -3,8 +3,9 @@
 Both answer the same items of the bundled SmolLM2-135M with two threads, in processes of their own:
 theirs with the fp32 checkpoint (batch size 1 and 8, the faster counts), ours with the file that
 `edgebench tasks build` makes of the same task, at f16 and q8_0. Loading is left out on both sides:
-theirs runs from lm-eval's first word of the requests to its last. Run:
-    python tools/bench_tasks.py --data FOLDER_WITH_hellaswag
+theirs runs from lm-eval's first word of the requests to its last. With --fewshot the first items
+stand before each, as in MMLU's own task; without examples the choices share less. Run:
+    python tools/bench_tasks.py --data FOLDER_WITH_hellaswag [--fewshot 5] [--levels f16,q8_0]
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ output_type: multiple_choice
 doc_to_text: context
 doc_to_choice: choices
 doc_to_target: gold
+num_fewshot: {fewshot}
+fewshot_split: test
+fewshot_config: {{sampler: first_n}}
 metric_list:
   - {{metric: acc, aggregation: mean, higher_is_better: true}}
   - {{metric: acc_norm, aggregation: mean, higher_is_better: true}}
@@ -62,20 +66,28 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=os.environ.get("EDGEBENCH_DATA"))
     parser.add_argument("--items", type=int, default=60)
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--fewshot", type=int, default=0)
+    parser.add_argument("--levels", default="f16,q8_0")
     parser.add_argument("--ours", nargs=2, metavar=("ARTIFACT", "TASK"), help=argparse.SUPPRESS)
     typed = parser.parse_args()
     if typed.ours:
         return _answer(Path(typed.ours[0]), Path(typed.ours[1]))
     if typed.data is None:
         parser.error("give --data FOLDER, or set EDGEBENCH_DATA")
-    folder = Path(tempfile.mkdtemp(prefix="edgebench-tasks-"))
-    header = _prepare(folder, Path(typed.data) / "hellaswag" / "validation.jsonl", typed.items)
+    source = Path(typed.data) / "hellaswag" / "validation.jsonl"
+    with tempfile.TemporaryDirectory(prefix="edgebench-tasks-") as folder:
+        lines = source.read_text().splitlines(keepends=True)[: typed.items]
+        header = _prepare(Path(folder), lines, typed.fewshot)
+        return _bench(Path(folder), header, typed.levels, typed.pairs)
+
+
+def _bench(folder: Path, header: Path, levels: str, pairs: int) -> int:
     sizes = {size: _theirs(folder, size).rate for size in (1, 8)}
     size = max(sizes, key=sizes.__getitem__)
     print(f"theirs, items a second by batch size: {sizes}; {size} is compared", file=sys.stderr)
     good = True
-    for level, path in bundled_artifacts("f16,q8_0").items():
-        good &= _compare(level, lambda: _theirs(folder, size), _ours(path, header), typed.pairs)
+    for level, path in bundled_artifacts(levels).items():
+        good &= _compare(level, lambda: _theirs(folder, size), _ours(path, header), pairs)
     return 0 if good else 1
 
 
@@ -93,13 +105,12 @@ def _compare(
     return good
 
 
-def _prepare(folder: Path, source: Path, items: int) -> Path:
+def _prepare(folder: Path, lines: list[str], fewshot: int) -> Path:
     """Write the task as lm-eval reads it, the checkpoint, and the task file built of it."""
-    lines = source.read_text().splitlines(keepends=True)[:items]
     data = folder / "bench.jsonl"
     data.write_text("".join(lines))
     (folder / "include").mkdir()
-    (folder / "include" / "bench.yaml").write_text(TASK.format(data=data))
+    (folder / "include" / "bench.yaml").write_text(TASK.format(data=data, fewshot=fewshot))
     checkpoint = [sys.executable, str(Path(__file__).with_name("demo_checkpoint.py"))]
     subprocess.run([*checkpoint, str(folder / "checkpoint")], check=True, capture_output=True)
     built = edgebench(
