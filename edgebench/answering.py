@@ -14,20 +14,11 @@ from dataclasses import replace
 from typing import Protocol
 
 from edgebench.active import Active, Host
+from edgebench.items import Item, Task, TextTask
 from edgebench.messages import CompareText, DivergenceResult, ScoreResult, ScoreTask
 from edgebench.plan import Case, case_id
 from edgebench.racing import Race, race_alphas
-from edgebench.records import (
-    Artifact,
-    Item,
-    ItemResult,
-    RaceResult,
-    Run,
-    RunError,
-    Skip,
-    Task,
-    TextTask,
-)
+from edgebench.records import Artifact, ItemResult, RaceResult, Run, RunError, Skip
 from edgebench.runtimes import FORMATS, runtime_version
 from edgebench.tasks.accuracy import accuracy_of, skip_warnings
 from edgebench.transports import WorkerError

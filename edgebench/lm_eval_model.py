@@ -18,7 +18,8 @@ from edgebench.errors import EdgebenchError, MissingExtraError, UsageError, near
 from edgebench.runtimes import FORMATS, ChatTemplate, Room, Score, Session, Span, get_runtime
 
 if TYPE_CHECKING:
-    from edgebench.records import Artifact, Generation
+    from edgebench.items import Generation
+    from edgebench.records import Artifact
 
 try:
     from lm_eval.api.model import LM
@@ -263,7 +264,7 @@ def _ends(session: Session) -> Iterator[int]:
 
 def _generation(said: Mapping[str, Any]) -> Generation:
     """Read lm-eval's generation arguments; raise UsageError where they ask for samples."""
-    from edgebench.records import Generation
+    from edgebench.items import Generation
 
     sampled = said.get("do_sample")
     if sampled or (sampled is None and float(said.get("temperature") or 0.0) > 0):

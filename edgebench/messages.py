@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from edgebench.errors import EdgebenchError
+from edgebench.items import Task, TextTask
 from edgebench.records import (
     Artifact,
     Count,
@@ -26,9 +27,7 @@ from edgebench.records import (
     Skip,
     Snapshot,
     Status,
-    Task,
     Text,
-    TextTask,
     Timeline,
     Workload,
 )

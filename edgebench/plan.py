@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgebench.errors import UsageError, nearest
-from edgebench.records import Artifact, Settings, Task, TextTask, Workload
+from edgebench.items import Task, TextTask
+from edgebench.records import Artifact, Settings, Workload
 
 # name -> (prompt, generated): what people do with a model on a small board.
 WORKLOADS = {

@@ -12,7 +12,8 @@ import pytest
 from conftest import MakeFake, Shell
 from test_tasks import write_task
 
-from edgebench.records import Artifact, Run, Settings, Task
+from edgebench.items import Task
+from edgebench.records import Artifact, Run, Settings
 from edgebench.runtimes import Room, Score, Session, Span, get_runtime
 from edgebench.runtimes.fake import FakeSession
 from edgebench.tasks import likelihood

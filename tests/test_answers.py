@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgebench.records import Generation, Settings
+from edgebench.items import Generation
+from edgebench.records import Settings
 from edgebench.runtimes import ChatTemplate, Room
 from edgebench.runtimes.fake import FakeSession
 from edgebench.tasks.answers import PATTERNS, after_thought, before_stop, extracted, is_right

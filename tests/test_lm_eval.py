@@ -14,7 +14,7 @@ from conftest import Shell
 from test_cli import error_of
 
 from edgebench.errors import BadFileError, UsageError
-from edgebench.records import Item, Task, TextTask
+from edgebench.items import Item, Task, TextTask
 from edgebench.tasks.load import load_task, read_task
 
 if importlib.util.find_spec("lm_eval") is None or importlib.util.find_spec("datasets") is None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgebench.errors import BadFileError, UsageError
-from edgebench.records import Task, TextTask
+from edgebench.items import Task, TextTask
 from edgebench.tasks.load import load_task, read_task
 from edgebench.tasks.rows import MultipleChoiceRow, read_rows
 from edgebench.tasks.templates import compiled

@@ -25,7 +25,8 @@ from typing import Any
 from side_by_side import bundled_artifacts, edgebench, interleave, report
 
 from edgebench.convert.artifacts import load_artifact
-from edgebench.records import Settings, Task
+from edgebench.items import Task
+from edgebench.records import Settings
 from edgebench.runtimes import Room, get_runtime
 from edgebench.tasks.chat import Prompts
 from edgebench.tasks.likelihood import answer

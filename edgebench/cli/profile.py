@@ -13,8 +13,9 @@ from edgebench.cli.common import SHARE, common, devices_option
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edgebench.items import Task, TextTask
     from edgebench.plan import Case
-    from edgebench.records import Artifact, Run, Settings, Task, TextTask
+    from edgebench.records import Artifact, Run, Settings
     from edgebench.store import Store
 
 
@@ -202,8 +203,8 @@ def _held_against(case: Case, artifacts: Sequence[Artifact], tolerance: float | 
     from dataclasses import replace
 
     from edgebench.errors import UsageError
+    from edgebench.items import TextTask
     from edgebench.plan import reference_of
-    from edgebench.records import TextTask
 
     if tolerance is None and not isinstance(case.task, TextTask):
         return case

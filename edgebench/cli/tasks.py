@@ -11,7 +11,7 @@ import click
 from edgebench.cli.common import common
 
 if TYPE_CHECKING:
-    from edgebench.records import Task, TextTask
+    from edgebench.items import Task, TextTask
 
 PREFIX = "lm_eval:"
 
@@ -121,7 +121,7 @@ def _schema_of_built_in(name: str) -> str:
 
 def _told(task: Task | TextTask, schema: str) -> dict[str, Any]:
     """Return what is said of a task: for a text, its chunks; else items, metric, what is left."""
-    from edgebench.records import Task
+    from edgebench.items import Task
 
     told: dict[str, Any] = {"name": task.name, "schema": schema, "sha256": task.sha256}
     if not isinstance(task, Task):

@@ -25,6 +25,7 @@ from edgebench.llama_library import llama_api
 from edgebench.records import Artifact, RuntimeInfo, Settings
 from edgebench.runtimes import ChatTemplate, Room, Score, Span
 from edgebench.runtimes.common import Synthetic, scores_of
+from edgebench.runtimes.llamacpp_batch import Filler
 from edgebench.runtimes.packing import Group, group, pack, trunk_length
 from edgebench.system import compute_cores
 
@@ -301,7 +302,7 @@ class LlamaCppSession:
             raise EdgebenchError(
                 f"an item of {cost} tokens is longer than the context of {self.info.context}"
             )
-        filler = _Filler(api, cost, self._sequences)
+        filler = Filler(api, cost, self._sequences)
         try:
             targets = [row for one in groups for row in filler.add(one, trunk)]
             if trunk:
@@ -333,7 +334,7 @@ class LlamaCppSession:
         if len(tokens) > min(self.info.batch, self.info.context):
             raise EdgebenchError(f"{len(tokens)} tokens are longer than a batch or the context")
         self._api.llama_memory_clear(self._memory, False)
-        filler = _Filler(self._api, len(tokens), 1)
+        filler = Filler(self._api, len(tokens), 1)
         try:
             filler.add_rows(tokens, start)
             self._decode(filler.batch)
@@ -353,55 +354,6 @@ class LlamaCppSession:
         if getattr(self, "_model", None):
             self._api.llama_model_free(self._model)
             self._model = None
-
-
-class _Filler:
-    """A llama_batch being filled: sequence 0 holds the trunk, each span has one of its own."""
-
-    def __init__(self, api: Any, tokens: int, sequences: int) -> None:
-        self.batch = api.llama_batch_init(tokens, 0, sequences)
-        self.batch.n_tokens = 0
-        self._free = api.llama_batch_free
-        self.rows = 0
-        self.next_sequence = 1
-
-    def add(self, one: Group, trunk: int) -> list[list[tuple[int, int]]]:
-        """Add a group's tokens; return for each span its rows of logits and their targets."""
-        first = self.next_sequence
-        self.next_sequence += len(one.spans)
-        everyone = range(first, self.next_sequence)
-        context = one.spans[0].tokens
-        for position in range(trunk, one.shared):
-            self._add(context[position], position, everyone, position == one.shared - 1)
-        last_shared = self.rows - 1
-        targets = []
-        for sequence, span in zip(everyone, one.spans, strict=True):
-            rows = [(last_shared, span.tokens[one.shared])]
-            for position in range(one.shared, len(span.tokens) - 1):
-                self._add(span.tokens[position], position, (sequence,), True)
-                rows.append((self.rows - 1, span.tokens[position + 1]))
-            targets.append(rows)
-        return targets
-
-    def _add(self, token: int, position: int, sequences: Sequence[int], logits: bool) -> None:
-        batch, index = self.batch, self.batch.n_tokens
-        batch.token[index] = token
-        batch.pos[index] = position
-        batch.n_seq_id[index] = len(sequences)
-        for slot, sequence in enumerate(sequences):
-            batch.seq_id[index][slot] = sequence
-        batch.logits[index] = logits
-        batch.n_tokens = index + 1
-        self.rows += logits
-
-    def add_rows(self, tokens: Sequence[int], start: int) -> None:
-        """Add one sequence whose logits are wanted from `start` on."""
-        for position, token in enumerate(tokens):
-            self._add(token, position, (0,), position >= start)
-
-    def free(self) -> None:
-        """Give the batch's memory back."""
-        self._free(self.batch)
 
 
 def _version(api: Any) -> str:

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from edgebench.errors import EdgebenchError
-from edgebench.records import Accuracy, Estimate, ItemResult, Skip, Task
+from edgebench.items import Task
+from edgebench.records import Accuracy, Estimate, ItemResult, Skip
 from edgebench.resampling import clustered_bootstrap
 from edgebench.stats import proportion_estimate
 

@@ -6,7 +6,7 @@ import re
 import string
 from collections.abc import Sequence
 
-from edgebench.records import Generation
+from edgebench.items import Generation
 
 # GSM8K's own scorer (openai/grade-school-math, dataset.py), and the last number of a text, as
 # lm-evaluation-harness's flexible-extract has it.

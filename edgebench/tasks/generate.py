@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgebench.records import Generation, ItemResult, Skip, Task
+from edgebench.items import Generation, Task
+from edgebench.records import ItemResult, Skip
 from edgebench.runtimes import Session
 from edgebench.runtimes.packing import common_prefix
 from edgebench.tasks.answers import before_stop, is_right

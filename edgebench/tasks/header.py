@@ -10,7 +10,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edgebench.errors import BadFileError, nearest
-from edgebench.records import Generation, LongText, Metric, Text
+from edgebench.items import Generation, Metric
+from edgebench.records import LongText, Text
 from edgebench.tasks.answers import PATTERNS
 from edgebench.tasks.rows import Schema, first_fault
 

@@ -11,7 +11,8 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from edgebench.records import Item, ItemResult, Skip, Task
+from edgebench.items import Item, Task
+from edgebench.records import ItemResult, Skip
 from edgebench.runtimes import Score, Session, Span
 from edgebench.runtimes.packing import common_prefix
 from edgebench.tasks.chat import Prompts

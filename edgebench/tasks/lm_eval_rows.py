@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from edgebench.records import Generation
+from edgebench.items import Generation
 from edgebench.tasks.answers import extracted, is_right
 from edgebench.tasks.lm_eval_find import refuse
 

@@ -16,7 +16,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from edgebench.errors import BadFileError, UsageError, nearest
-from edgebench.records import Item, Skip, Task, TextTask
+from edgebench.items import Item, Task, TextTask
+from edgebench.records import Skip
 from edgebench.tasks.answers import extracted
 from edgebench.tasks.header import Header, read_header
 from edgebench.tasks.rows import (
