@@ -90,6 +90,12 @@ def clustered_difference(
     return _ratio_bootstrap(sums, sizes, "paired clustered bootstrap")
 
 
+def clusters_of(names: Sequence[str]) -> list[Hashable] | None:
+    """Return each item's cluster, or None where no two items share one; "" stands alone."""
+    clusters: list[Hashable] = [name or index for index, name in enumerate(names)]
+    return clusters if 1 < len(set(clusters)) < len(clusters) else None
+
+
 def clustered_sign_flip(differences: Sequence[float], clusters: Sequence[Hashable]) -> float:
     """Return the two-sided p-value of a mean difference of 0, flipping whole clusters' signs.
 

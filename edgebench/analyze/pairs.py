@@ -13,11 +13,11 @@ from edgebench.records import Estimate, ItemResult, RaceResult
 from edgebench.resampling import (
     clustered_difference,
     clustered_sign_flip,
+    clusters_of,
     equivalence,
     items_still_needed,
 )
 from edgebench.stats import items_to_decide, mcnemar_exact, paired_difference
-from edgebench.tasks.accuracy import clusters_of
 
 Judged = dict[str, object]
 
@@ -68,7 +68,7 @@ def _raced(race: RaceResult) -> Judged:
 
 def _judged(mine: Sequence[ItemResult], theirs: Sequence[ItemResult], margin: float) -> Judged:
     ours, other = [one.correct for one in mine], [one.correct for one in theirs]
-    clusters = clusters_of(mine)
+    clusters = clusters_of([one.cluster for one in mine])
     if clusters is not None and ours != other:
         a, b = [float(one) for one in ours], [float(one) for one in other]
         alone = paired_difference(ours, other)

@@ -27,7 +27,7 @@ from edgebench.records import (
     Settings,
     Text,
 )
-from edgebench.tasks.accuracy import clusters_of
+from edgebench.resampling import clusters_of
 
 
 class TaskFigures(Record):
@@ -270,6 +270,7 @@ def _no_energy(run: Run, energy: Energy | None) -> str | None:
 
 
 def _task(accuracy: Accuracy) -> TaskFigures:
+    clusters = clusters_of([item.cluster for item in accuracy.items])
     return TaskFigures(
         task=accuracy.task,
         n=accuracy.n,
@@ -280,7 +281,7 @@ def _task(accuracy: Accuracy) -> TaskFigures:
         majority=accuracy.majority,
         skipped=len(accuracy.skipped),
         population=accuracy.population,
-        clusters=len(set(clusters)) if (clusters := clusters_of(accuracy.items)) else None,
+        clusters=len(set(clusters)) if clusters else None,
         race=accuracy.race,
         items=accuracy.items,
     )

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgebench.cli.common import SHARE, common
+
+if TYPE_CHECKING:
+    from edgebench.analyze.compare import Group
 
 
 @click.command("compare")
@@ -40,23 +44,13 @@ def command(
       edgebench compare
       edgebench compare profiles/cpu --baseline q8_0 --format markdown
     """
-    import json
-
     from edgebench.analyze.compare import compare
     from edgebench.cli.stored import stored_rows
     from edgebench.report.tables import as_csv, as_markdown, print_groups
 
     groups = compare(stored_rows(paths, device), baseline, margin)
     if as_json or layout == "json":
-        rows = [row.model_dump(mode="json") for group in groups for row in group.rows]
-        grouped = [
-            {
-                **group.model_dump(mode="json", exclude={"rows"}),
-                "artifacts": [row.artifact for row in group.rows],
-            }
-            for group in groups
-        ]
-        click.echo(json.dumps({"rows": rows, "grouped": grouped}))
+        click.echo(_as_json(groups))
     elif layout == "csv":
         click.echo(as_csv(groups), nl=False)
     elif layout == "markdown":
@@ -65,3 +59,17 @@ def command(
         from rich.console import Console
 
         print_groups(Console(), groups)
+
+
+def _as_json(groups: list[Group]) -> str:
+    import json
+
+    rows = [row.model_dump(mode="json") for group in groups for row in group.rows]
+    grouped = [
+        {
+            **group.model_dump(mode="json", exclude={"rows"}),
+            "artifacts": [row.artifact for row in group.rows],
+        }
+        for group in groups
+    ]
+    return json.dumps({"rows": rows, "grouped": grouped})

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from edgebench.errors import EdgebenchError
 from edgebench.items import Task
 from edgebench.records import Accuracy, Estimate, ItemResult, Skip
-from edgebench.resampling import clustered_bootstrap
+from edgebench.resampling import clustered_bootstrap, clusters_of
 from edgebench.stats import proportion_estimate
 
 REASONS_SHOWN = 3
@@ -47,17 +47,10 @@ def accuracy_of(
 def share_of(results: Sequence[ItemResult]) -> Estimate:
     """Estimate the share of right answers; items of one cluster stand or fall together."""
     correct = [result.correct for result in results]
-    clusters = clusters_of(results)
+    clusters = clusters_of([result.cluster for result in results])
     if clusters and 0 < sum(correct) < len(correct):
         return clustered_bootstrap([float(one) for one in correct], clusters)
     return proportion_estimate(sum(correct), len(correct))
-
-
-def clusters_of(results: Sequence[ItemResult]) -> list[str] | None:
-    """Return each item's cluster, or None where no two items share one."""
-    clusters = [result.cluster or f"item {result.id}" for result in results]
-    distinct = len(set(clusters))
-    return clusters if 1 < distinct < len(clusters) else None
 
 
 def skip_warnings(skipped: Sequence[Skip]) -> tuple[str, ...]:
