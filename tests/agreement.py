@@ -1,6 +1,7 @@
 """A process that runs artifacts on the same tokens and prints how far they lie from the first.
 
-usage: agreement.py ARTIFACT ...    (artifact folders, .gguf files or checkpoints)
+usage: agreement.py ARTIFACT ... [-- ARTIFACT ...]    (artifact folders, .gguf files or checkpoints)
+Each group after a `--` is held against its own first.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ def main() -> None:
     tokens = [int(t) for t in np.random.default_rng(5).integers(2, 300, 96)]
     first: Any = None
     for path in sys.argv[1:]:
+        if path == "--":
+            first = None
+            continue
         artifact = find_artifacts([Path(path)])[0]
         exact = {"kv_type": "f32", "flash_attention": "off"} if artifact.format == "gguf" else {}
         settings = Settings(threads=2, **exact)
