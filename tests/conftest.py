@@ -6,7 +6,6 @@ import hashlib
 import importlib.util
 import json
 import os
-import queue
 import signal
 import subprocess
 import sys
@@ -166,28 +165,22 @@ def families(tmp_path_factory: pytest.TempPathFactory, converting: Shell) -> dic
     """Export a checkpoint of each family both ways, with levels, two at a time."""
     root = tmp_path_factory.mktemp("families")
 
-    cores: queue.Queue[int] = queue.Queue()
-    for core in sorted(os.sched_getaffinity(0))[:2]:
-        cores.put(core)
+    cores = iter(sorted(os.sched_getaffinity(0)))
 
-    def export(name: str, core: int | None = None) -> Family:
+    def pin() -> None:
+        # A core for each: threads that wait for each other would spin. Children inherit it.
+        os.sched_setaffinity(0, {next(cores)})
+
+    def export(name: str) -> Family:
         # llama.cpp reads a name of "phi3" as the original, whose tokenizer has other tokens.
         checkpoint = make_in_process(root / f"tiny-{name.replace('phi', 'p')}", name)
         done = converting(
             "quantize", str(checkpoint), "--levels", "f32,fp32,fp16,int8,int4",
             "--format", "gguf,onnx", "--pre-tokenizer", "qwen2", "--output", str(root / "made"),
-            preexec_fn=(lambda: os.sched_setaffinity(0, {core})) if core is not None else None,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return Family(name, checkpoint, root / "made")
 
-    def beside(name: str) -> Family:
-        core = cores.get()  # one for each: threads that wait for each other would spin
-        try:
-            return export(name, core)
-        finally:
-            cores.put(core)
-
     first = export(FAMILIES[0])  # alone: it fetches the converter
-    with ThreadPoolExecutor(2) as pool:
-        return {FAMILIES[0]: first, **{one.name: one for one in pool.map(beside, FAMILIES[1:])}}
+    with ThreadPoolExecutor(min(2, len(os.sched_getaffinity(0))), initializer=pin) as pool:
+        return {FAMILIES[0]: first, **{one.name: one for one in pool.map(export, FAMILIES[1:])}}
