@@ -49,20 +49,16 @@ class Graphs:
 
 
 @pytest.fixture(scope="module")
-def graphs(
-    tmp_path_factory: pytest.TempPathFactory, families: dict[str, Family], converting: Shell
-) -> Graphs:
-    """Take a checkpoint of random weights, exported both ways."""
+def graphs(families: dict[str, Family], converting: Shell) -> Graphs:
+    """Take a checkpoint of random weights, exported both ways; what is there already is taken."""
     pytest.importorskip("onnxruntime")
     family = families["llama"]
-    root = tmp_path_factory.mktemp("scoring")
     done = converting(
         "export", str(family.checkpoint), "--format", "onnx", "--graph", "standard",
-        "--output", str(root),
+        "--output", str(family.artifacts),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    standard = root / f"{family.checkpoint.name}-fp32-standard"
-    return Graphs(family.path("fp32"), family.path("int8"), standard)
+    return Graphs(family.path("fp32"), family.path("int8"), family.path("fp32-standard"))
 
 
 @pytest.fixture(scope="module")
