@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from edgebench.convert.artifacts import find_artifacts
-from edgebench.records import Settings
-from edgebench.runtimes import FORMATS, Room, Span, get_runtime
+from edgebench.records.formats import FORMATS
+from edgebench.records.settings import Settings
+from edgebench.records.spans import Span
+from edgebench.sources.artifacts import find_artifacts
+from edgebench.worker.runtimes import Room, get_runtime
 
 
 def log_probabilities(logits: Any) -> Any:

@@ -5,23 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from edgebench.records import (
-    Accuracy,
-    Artifact,
-    DeviceInfo,
-    Energy,
-    Estimate,
-    ItemResult,
-    Memory,
-    Percentiles,
-    PhaseEnergy,
-    PhaseSpeed,
-    Run,
-    RuntimeInfo,
-    Speed,
-    Workload,
-)
-from edgebench.stats import proportion_estimate
+from edgebench.records.accuracy import Accuracy, ItemResult
+from edgebench.records.artifact import Artifact
+from edgebench.records.base import Estimate
+from edgebench.records.device import DeviceInfo, RuntimeInfo
+from edgebench.records.energy import Energy, PhaseEnergy
+from edgebench.records.run import Run
+from edgebench.records.settings import Workload
+from edgebench.records.speed import Memory, Percentiles, PhaseSpeed, Speed
+from edgebench.stats.estimates import proportion_estimate
 
 
 def make_estimate(value: float, margin: float = 0.0, n: int = 5) -> Estimate:

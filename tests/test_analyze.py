@@ -18,9 +18,10 @@ from builders import (
 
 from edgebench.analyze.compare import Group, compare
 from edgebench.analyze.pick import Constraints, Pick, pick
-from edgebench.analyze.summarize import summarize
+from edgebench.analyze.rows import summarize
 from edgebench.errors import UsageError
-from edgebench.records import DeviceInfo, Run
+from edgebench.records.device import DeviceInfo
+from edgebench.records.run import Run
 
 
 def levels(**decodes: float) -> list[Run]:

@@ -12,14 +12,17 @@ import pytest
 from conftest import MakeFake, Shell
 from test_tasks import write_task
 
-from edgebench.items import Task
-from edgebench.records import Artifact, Run, Settings
-from edgebench.runtimes import Room, Score, Session, Span, get_runtime
-from edgebench.runtimes.fake import FakeSession
-from edgebench.tasks import likelihood
-from edgebench.tasks.accuracy import accuracy_of
-from edgebench.tasks.chat import Prompts
+from edgebench.figures.accuracy import accuracy_of
+from edgebench.records.artifact import Artifact
+from edgebench.records.run import Run
+from edgebench.records.settings import Settings
+from edgebench.records.spans import Score, Span
+from edgebench.records.task import Task
 from edgebench.tasks.load import load_task, read_task
+from edgebench.worker.runtimes import Room, Session, get_runtime
+from edgebench.worker.runtimes.fake import FakeSession
+from edgebench.worker.score import likelihood
+from edgebench.worker.score.chat import Prompts
 
 ITEMS = 600
 
@@ -353,7 +356,7 @@ def test_real_model_generates_the_same_answer_with_and_without_a_kept_prefix(
     opened: OpenLevel, tmp_path: Path
 ) -> None:
     """Greedy generation in the model's own chat template, through the public pieces."""
-    from edgebench.tasks import generate
+    from edgebench.worker.score import generate
 
     session = opened("q8_0")
     template = session.chat_template()

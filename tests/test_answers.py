@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgebench.items import Generation
-from edgebench.records import Settings
-from edgebench.runtimes import ChatTemplate, Room
-from edgebench.runtimes.fake import FakeSession
-from edgebench.tasks.answers import PATTERNS, after_thought, before_stop, extracted, is_right
-from edgebench.tasks.chat import Prompts
-from edgebench.tasks.generate import Writer
+from edgebench.records.answers import PATTERNS, after_thought, before_stop, extracted, is_right
+from edgebench.records.settings import Settings
+from edgebench.records.spans import ChatTemplate
+from edgebench.records.task import Generation
+from edgebench.worker.runtimes import Room
+from edgebench.worker.runtimes.fake import FakeSession
+from edgebench.worker.score.chat import Prompts
+from edgebench.worker.score.generate import Writer
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edgebench.devices import load_registry
 from edgebench.errors import BadFileError, DeviceError, UsageError
+from edgebench.plan.devices import load_registry
 
 
 @pytest.fixture(autouse=True)

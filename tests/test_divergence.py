@@ -19,18 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgebench.errors import BadFileError, EdgebenchError
-from edgebench.tasks import divergence_file
-from edgebench.tasks.divergence import (
-    CHUNK,
-    FIRST,
-    ROWS,
-    Reference,
+from edgebench.worker.score import divergence_file
+from edgebench.worker.score.divergence import (
     chunks_of,
-    load,
     measure_divergence,
     measure_reference,
-    save,
 )
+from edgebench.worker.score.divergence_file import CHUNK, FIRST, ROWS, Reference, load, save
 
 VOCABULARY = 3000
 Logits = Callable[[np.random.Generator, tuple[int, int]], Any]

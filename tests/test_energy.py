@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgebench.energy import NoFigure, energy_of, integrate, joined, unwrap
-from edgebench.records import MIN_PERIODS, Series, Timeline, Total, Window
+from edgebench.figures.energy import NoFigure, energy_of, integrate, joined, unwrap
+from edgebench.records.energy import MIN_PERIODS, Series, Timeline, Total, Window
 
 Power = Callable[[float], float]
 

@@ -15,10 +15,10 @@ import pytest
 from checkpoints import FAMILIES
 from conftest import Family, Shell, make_in_process
 
-from edgebench.checkpoint import Allowed, open_checkpoint
 from edgebench.errors import BadFileError, UsageError
-from edgebench.gguf_file import read_gguf
-from edgebench.models import sha256_of
+from edgebench.sources.checkpoint import Allowed, open_checkpoint
+from edgebench.sources.gguf_file import read_gguf
+from edgebench.sources.models import sha256_of
 
 # checkpoints, which need nothing installed
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgebench.errors import BadFileError
-from edgebench.gguf_file import read_gguf
+from edgebench.sources.gguf_file import read_gguf
 
 gguf = pytest.importorskip("gguf")
 

@@ -16,7 +16,7 @@ from edgebench.errors import BadFileError
 
 pytest.importorskip("gguf")
 
-from edgebench.convert.imatrix_file import read_imatrix, write_imatrix
+from edgebench.convert.gguf.imatrix_file import read_imatrix, write_imatrix
 
 MEANS = {
     "blk.0.attn_q.weight": np.linspace(0.5, 2, 64, dtype=np.float32),

@@ -14,13 +14,13 @@ from conftest import Shell
 from test_cli import error_of
 
 from edgebench.errors import BadFileError, UsageError
-from edgebench.items import Item, Task, TextTask
+from edgebench.records.task import Item, Task, TextTask
 from edgebench.tasks.load import load_task, read_task
 
 if importlib.util.find_spec("lm_eval") is None or importlib.util.find_spec("datasets") is None:
     pytest.skip("lm-eval is not installed", allow_module_level=True)
 
-from edgebench.tasks.lm_eval_build import build, cached
+from edgebench.lm_eval.build import build, cached
 
 MEAN = "    aggregation: mean\n    higher_is_better: true\n"
 ACC = f"metric_list:\n  - metric: acc\n{MEAN}"
@@ -187,7 +187,7 @@ doc_to_target: "{{{{' '+text.split(' ')[-1]}}}}"
 
 def test_gsm8k_is_read_by_its_strict_filter(tmp_path: Path) -> None:
     """Stops, length, pattern and answers are GSM8K's; a last full stop does not count."""
-    from edgebench.tasks.answers import is_right
+    from edgebench.records.answers import is_right
 
     task = built(tmp_path, GSM8K, SUMS)
     assert isinstance(task, Task)
@@ -351,7 +351,7 @@ def test_build_and_check_as_typed(edgebench: Shell, tmp_path: Path) -> None:
     [
         (["build", "arc_easy"], 2, "'arc_easy'", "lm_eval:arc_easy"),
         (["build", "lm_eval:arc_easy"], 4, "allenai/ai2_arc", "go online"),
-        (["build", "lm_eval:squadv2"], 4, "written in Python", "edgebench.lm_eval_model"),
+        (["build", "lm_eval:squadv2"], 4, "written in Python", "edgebench.lm_eval.model"),
         (["build", "lm_eval:mine", "--include", "nowhere"], 2, "nowhere", "--include"),
         (["check", "nothing.yaml"], 4, "nothing.yaml", ""),
     ],
@@ -400,7 +400,7 @@ def test_lm_eval_and_edgebench_answer_alike(
     write_task(tmp_path / "mine", "sums", GSM8K, SUMS[:2])
     done = subprocess.run(
         [
-            sys.executable, "-m", "edgebench.lm_eval_model", "--model", "edgebench",
+            sys.executable, "-m", "edgebench.lm_eval.model", "--model", "edgebench",
             "--model_args", f"artifact={artifact},threads=1,context=512", "--include_path",
             str(tmp_path / "mine"), "--tasks", "mine,sums", "--output_path",
             str(tmp_path / "out"), "--log_samples",
@@ -425,11 +425,11 @@ def test_lm_eval_and_edgebench_answer_alike(
 
 def answers_of(artifact: Path, header: Path) -> dict[str, Any]:
     """Return our own answers to a task file, by id."""
-    from edgebench.convert.artifacts import load_artifact
-    from edgebench.records import Settings
-    from edgebench.runtimes import Room, get_runtime
-    from edgebench.tasks.chat import Prompts
-    from edgebench.tasks.likelihood import answer
+    from edgebench.records.settings import Settings
+    from edgebench.sources.artifacts import load_artifact
+    from edgebench.worker.runtimes import Room, get_runtime
+    from edgebench.worker.score.chat import Prompts
+    from edgebench.worker.score.likelihood import answer
 
     session = get_runtime("llama.cpp").open(
         load_artifact(artifact), Settings(threads=1), Room(512, 65)

@@ -7,7 +7,7 @@ from builders import make_artifact, make_workload
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgebench.messages import (
+from edgebench.records.messages import (
     Close,
     Failed,
     Open,
@@ -18,7 +18,8 @@ from edgebench.messages import (
     read_request,
     write,
 )
-from edgebench.records import RunError, Settings
+from edgebench.records.run import RunError
+from edgebench.records.settings import Settings
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from conftest import MakeFake, Shell
 
-from edgebench.conditions import snapshot
-from edgebench.devices import load_registry, this_device
+from edgebench.device.conditions import snapshot
+from edgebench.device.meters import check_names, find_meters
+from edgebench.device.sampler import Pace, Sampler, find_pace
+from edgebench.device.system import compute_cores
 from edgebench.errors import UsageError
-from edgebench.meters import check_names, find_meters
-from edgebench.sampler import Pace, Sampler, find_pace
-from edgebench.system import compute_cores
+from edgebench.plan.devices import load_registry, this_device
 
 BOARDS = Path(__file__).with_name("boards")
 NAMES = sorted(path.name for path in BOARDS.iterdir() if (path / "truth.json").is_file())
@@ -209,7 +209,7 @@ def block(root: Path) -> None:
 @pytest.mark.parametrize("fault", [vanish, babble, block])
 def test_a_sensor_that_fails_costs_its_figure_alone(board: Path, fault: Any) -> None:
     """Absent with the reason; whatever else was measured stands."""
-    from edgebench.energy import energy_of
+    from edgebench.figures.energy import energy_of
 
     line = sampled(board, "ina", fault)
     found = energy_of(line, line.totals[0])
@@ -228,7 +228,7 @@ def test_a_sensor_that_fails_costs_its_figure_alone(board: Path, fault: Any) -> 
 )
 def test_a_healthy_board_gives_its_joules(board: Path, source: str) -> None:
     """Constant files: the truth's watts times the window's seconds."""
-    from edgebench.energy import energy_of
+    from edgebench.figures.energy import energy_of
 
     line = sampled(board, source, lambda root: None)
     found = energy_of(line, line.totals[0])

@@ -12,14 +12,14 @@ onnx = pytest.importorskip("onnx")
 import numpy as np  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from edgebench.convert.onnx_graph import (  # noqa: E402
+from edgebench.convert.onnx.graph import (  # noqa: E402
     Packing,
     add_logits_start,
     head_of,
     pack_weights,
 )
 from edgebench.errors import BadFileError  # noqa: E402
-from edgebench.onnx_file import read_onnx  # noqa: E402
+from edgebench.sources.onnx_file import read_onnx  # noqa: E402
 
 HIDDEN, VOCABULARY = 64, 96
 

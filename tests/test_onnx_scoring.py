@@ -12,13 +12,14 @@ from conftest import Family, Shell
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgebench.convert.artifacts import find_artifacts
 from edgebench.errors import EdgebenchError
-from edgebench.records import Settings
-from edgebench.runtimes import Room, Span
-from edgebench.runtimes.onnx import Onnx, OnnxSession
-from edgebench.runtimes.onnx_tree import grow
-from edgebench.runtimes.packing import group
+from edgebench.records.settings import Settings
+from edgebench.records.spans import Span
+from edgebench.sources.artifacts import find_artifacts
+from edgebench.worker.runtimes import Room
+from edgebench.worker.runtimes.onnx import Onnx, OnnxSession
+from edgebench.worker.runtimes.onnx_tree import grow
+from edgebench.worker.runtimes.packing import group
 
 CONTEXT = 96
 TRUNK = tuple(range(40, 60))

@@ -5,8 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgebench.runtimes import Span
-from edgebench.runtimes.packing import WORTH_SHARING, common_prefix, group, pack, trunk_length
+from edgebench.records.spans import Span
+from edgebench.worker.runtimes.packing import (
+    WORTH_SHARING,
+    common_prefix,
+    group,
+    pack,
+    trunk_length,
+)
 
 TOKENS = st.lists(st.integers(0, 3), min_size=1, max_size=12)
 

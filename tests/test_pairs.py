@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgebench.analyze.compare import Group, compare
-from edgebench.analyze.summarize import TaskFigures, summarize
-from edgebench.records import Divergence, ItemResult, RaceResult, Run
+from edgebench.analyze.rows import TaskFigures, summarize
+from edgebench.records.accuracy import Divergence, ItemResult, RaceResult
+from edgebench.records.run import Run
 from edgebench.report.tables import as_csv, as_markdown
-from edgebench.resampling import clustered_sign_flip
+from edgebench.stats.resampling import clustered_sign_flip
 
 
 def answered(level: str, correct: Sequence[bool], **changes: object) -> Run:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgebench.errors import UsageError
-from edgebench.items import Task
-from edgebench.plan import WORKLOADS, Case, case_id, estimate_s, parse_workload
-from edgebench.records import Settings, Workload
+from edgebench.plan.cases import WORKLOADS, Case, case_id, estimate_s, parse_workload
+from edgebench.records.settings import Settings, Workload
+from edgebench.records.task import Task
 from edgebench.tasks.load import load_task
 
 

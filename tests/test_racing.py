@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgebench.racing import Race, empirical_bernstein, race_alphas
+from edgebench.stats.sequential import Race, empirical_bernstein, race_alphas
 
 RACES = 2000
 DIFFERENCES = st.lists(

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgebench import resampling
-from edgebench.resampling import (
+from edgebench.stats import resampling
+from edgebench.stats.estimates import Z95
+from edgebench.stats.resampling import (
     Equivalence,
     bootstrap_difference,
     clustered_bootstrap,
@@ -21,7 +22,6 @@ from edgebench.resampling import (
     items_still_needed,
     mean_by_chunk,
 )
-from edgebench.stats import Z95
 
 SIMULATIONS = 2000
 VALUES = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=12)

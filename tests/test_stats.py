@@ -10,7 +10,7 @@ from builders import make_estimate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgebench.stats import (
+from edgebench.stats.estimates import (
     holm,
     items_to_decide,
     mcnemar_exact,

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgebench.errors import BadFileError, UsageError
-from edgebench.records import safe_name
-from edgebench.store import Store, read_runs
+from edgebench.records.base import safe_name
+from edgebench.run.store import Store, read_runs
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgebench.errors import BadFileError, UsageError
-from edgebench.items import Task, TextTask
+from edgebench.records.task import Task, TextTask
+from edgebench.sources.templates import compiled
 from edgebench.tasks.load import load_task, read_task
 from edgebench.tasks.rows import MultipleChoiceRow, read_rows
-from edgebench.tasks.templates import compiled
 
 QUESTION = {"id": "q1", "context": "Two and two make", "choices": ["four", "five"], "gold": 0}
 

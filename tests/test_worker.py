@@ -91,7 +91,7 @@ def test_each_kind_of_measurement_has_its_own_process(edgebench: Shell, fakes: M
 def test_worker_answers_garbage_with_a_failure() -> None:
     """Lines that are no request get a `failed` reply each, and the worker goes on."""
     done = subprocess.run(
-        [sys.executable, "-m", "edgebench.worker"],
+        [sys.executable, "-m", "edgebench.worker.server"],
         input='nonsense\n{"request": "fly"}\n\xff\n{"request": "close"}\n',
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
@@ -103,7 +103,7 @@ def test_worker_answers_garbage_with_a_failure() -> None:
 def test_worker_ends_with_its_parent() -> None:
     """At the end of stdin the worker is gone."""
     done = subprocess.run(
-        [sys.executable, "-m", "edgebench.worker"], stdin=subprocess.DEVNULL,
+        [sys.executable, "-m", "edgebench.worker.server"], stdin=subprocess.DEVNULL,
         capture_output=True, check=False, timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, b"")

@@ -59,7 +59,7 @@ def _ours(source: Path, target: Path, level: str) -> float:
         "ftype": known_levels()[level], "threads": 0, "allow_requantize": False,
     }  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-m", "edgebench.convert.gguf_process"],
+        [sys.executable, "-m", "edgebench.convert.gguf.quantize_process"],
         input=json.dumps(job), text=True, check=True, stdout=subprocess.PIPE,
     )  # fmt: skip
     return float(json.loads(done.stdout.splitlines()[-1])["elapsed_s"])

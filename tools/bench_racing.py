@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebench.racing import Race, race_alphas
+from edgebench.stats.sequential import Race, race_alphas
 
 # A ladder of levels: name, how often answers differ from the reference's, true mean difference.
 LADDER = (

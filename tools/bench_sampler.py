@@ -19,11 +19,11 @@ from pathlib import Path
 
 from side_by_side import bundled_artifacts, report
 
-from edgebench.convert.artifacts import find_artifacts
-from edgebench.meters import find_meters
-from edgebench.records import Settings
-from edgebench.runtimes import Room, get_runtime
-from edgebench.sampler import Pace, Sampler
+from edgebench.device.meters import find_meters
+from edgebench.device.sampler import Pace, Sampler
+from edgebench.records.settings import Settings
+from edgebench.sources.artifacts import find_artifacts
+from edgebench.worker.runtimes import Room, get_runtime
 
 BOARDS = Path(__file__).parents[1] / "tests/boards"
 TOKENS, SECONDS, ROUNDS = 32, 10, 5

@@ -16,7 +16,7 @@ from typing import Any
 from llama_cpp_tools import tool
 from side_by_side import bundled_artifacts, edgebench, interleave, json_of, report
 
-from edgebench.system import compute_cores
+from edgebench.device.system import compute_cores
 
 PROMPT, GENERATE, REPETITIONS = 512, 128, 5
 

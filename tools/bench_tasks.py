@@ -24,13 +24,13 @@ from typing import Any
 
 from side_by_side import bundled_artifacts, edgebench, interleave, report
 
-from edgebench.convert.artifacts import load_artifact
-from edgebench.items import Task
-from edgebench.records import Settings
-from edgebench.runtimes import Room, get_runtime
-from edgebench.tasks.chat import Prompts
-from edgebench.tasks.likelihood import answer
+from edgebench.records.settings import Settings
+from edgebench.records.task import Task
+from edgebench.sources.artifacts import load_artifact
 from edgebench.tasks.load import read_task
+from edgebench.worker.runtimes import Room, get_runtime
+from edgebench.worker.score.chat import Prompts
+from edgebench.worker.score.likelihood import answer
 
 WANTED = 4.0
 THREADS = 2

@@ -15,7 +15,7 @@ from pathlib import Path
 from llama_cpp_tools import tool
 from side_by_side import bundled_artifacts, edgebench, interleave, report, seconds_of
 
-from edgebench.system import compute_cores
+from edgebench.device.system import compute_cores
 
 
 def main() -> int:

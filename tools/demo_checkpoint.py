@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebench.convert.tokens import CheckpointTokenizer, disagreements
-from edgebench.models import BUNDLED, resolve_model
+from edgebench.sources.models import BUNDLED, resolve_model
 
 UNKNOWN, CONTROL, USER_DEFINED = 2, 3, 4  # tokenizer.ggml.token_type
 

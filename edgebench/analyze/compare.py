@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from edgebench.analyze.pairs import paired
-from edgebench.analyze.summarize import Row
+from edgebench.analyze.rows import Row
 from edgebench.errors import UsageError, nearest
-from edgebench.records import Record, Text
-from edgebench.stats import holm
+from edgebench.records.base import Record, Text
+from edgebench.stats.estimates import holm
 
 MARGIN = 0.01  # the loss of accuracy that most people would not mind
 

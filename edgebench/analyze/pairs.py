@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgebench.analyze.summarize import Row, TaskFigures
-from edgebench.records import Estimate, ItemResult, RaceResult
-from edgebench.resampling import (
+from edgebench.analyze.rows import Row, TaskFigures
+from edgebench.records.accuracy import ItemResult, RaceResult
+from edgebench.records.base import Estimate
+from edgebench.stats.estimates import items_to_decide, mcnemar_exact, paired_difference
+from edgebench.stats.resampling import (
     clustered_difference,
     clustered_sign_flip,
     clusters_of,
     equivalence,
     items_still_needed,
 )
-from edgebench.stats import items_to_decide, mcnemar_exact, paired_difference
 
 Judged = dict[str, object]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from edgebench.analyze.summarize import Row, TaskFigures
-from edgebench.records import Estimate, Record, Text
-from edgebench.stats import items_to_decide, paired_difference
+from edgebench.analyze.rows import Row, TaskFigures
+from edgebench.records.base import Estimate, Record, Text
+from edgebench.stats.estimates import items_to_decide, paired_difference
 
 Objective = Literal["decode", "energy", "memory", "accuracy"]
 Verdict = Literal["holds", "broken", "open"]

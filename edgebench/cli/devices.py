@@ -12,8 +12,8 @@ import click
 from edgebench.cli.common import common, devices_option
 
 if TYPE_CHECKING:
-    from edgebench.devices import Registry
-    from edgebench.preflight import Check
+    from edgebench.device.preflight import Check
+    from edgebench.plan.devices import Registry
 
 
 @click.group("devices", invoke_without_command=True)
@@ -31,7 +31,7 @@ def command(context: click.Context, registry: Path | None, as_json: bool) -> Non
     """
     if context.invoked_subcommand:
         return
-    from edgebench.devices import load_registry
+    from edgebench.plan.devices import load_registry
 
     known = load_registry(registry)
     if as_json:
@@ -58,8 +58,8 @@ def check(name: str | None, registry: Path | None, as_json: bool) -> int:
       edgebench devices check
       edgebench devices check jetson --json
     """
-    from edgebench.devices import load_registry
-    from edgebench.preflight import preflight
+    from edgebench.device.preflight import preflight
+    from edgebench.plan.devices import load_registry
 
     known = load_registry(registry)
     device = known.resolve(name or known.here())
@@ -87,8 +87,8 @@ def _print(known: Registry) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from edgebench.device.system import cpu_model
     from edgebench.report.format import plain
-    from edgebench.system import cpu_model
 
     here = known.here()
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)

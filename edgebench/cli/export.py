@@ -11,8 +11,8 @@ import click
 from edgebench.cli.common import allow_options, common, converter_options
 
 if TYPE_CHECKING:
-    from edgebench.checkpoint import Allowed
-    from edgebench.records import Artifact
+    from edgebench.records.artifact import Artifact
+    from edgebench.sources.checkpoint import Allowed
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def command(**typed: Any) -> None:
     """
     import json
 
-    from edgebench.checkpoint import Allowed
     from edgebench.cli.quantize import describe
+    from edgebench.sources.checkpoint import Allowed
 
     options = Options(**typed)
     allowed = Allowed(options.allow_pickle, options.allow_code)
@@ -88,9 +88,9 @@ def command(**typed: Any) -> None:
 
 
 def _to_gguf(options: Options, allowed: Allowed) -> Artifact:
-    from edgebench.checkpoint import find_checkpoint, open_checkpoint
-    from edgebench.convert.export_gguf import GgufExport, export_gguf
+    from edgebench.convert.gguf.export import GgufExport, export_gguf
     from edgebench.errors import UsageError
+    from edgebench.sources.checkpoint import find_checkpoint, open_checkpoint
 
     if options.graph or options.tokenizer:
         raise UsageError(
@@ -111,10 +111,10 @@ def _to_gguf(options: Options, allowed: Allowed) -> Artifact:
 
 
 def _to_onnx(options: Options, allowed: Allowed) -> Artifact:
-    from edgebench.checkpoint import Checkpoint, find_checkpoint, open_checkpoint
-    from edgebench.convert.artifacts import open_model
-    from edgebench.convert.export_onnx import OnnxExport, checkpoint_of_gguf, export_onnx
+    from edgebench.convert.onnx.export import OnnxExport, checkpoint_of_gguf, export_onnx
     from edgebench.errors import UsageError
+    from edgebench.sources.artifacts import open_model
+    from edgebench.sources.checkpoint import Checkpoint, find_checkpoint, open_checkpoint
 
     levels: dict[str, Literal["fp32", "fp16"]] = {"f32": "fp32", "f16": "fp16"}
     wanted = options.type or "f32"

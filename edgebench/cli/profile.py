@@ -13,10 +13,12 @@ from edgebench.cli.common import SHARE, common, devices_option
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgebench.items import Task, TextTask
-    from edgebench.plan import Case
-    from edgebench.records import Artifact, Run, Settings
-    from edgebench.store import Store
+    from edgebench.plan.cases import Case
+    from edgebench.records.artifact import Artifact
+    from edgebench.records.run import Run
+    from edgebench.records.settings import Settings
+    from edgebench.records.task import Task, TextTask
+    from edgebench.run.store import Store
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,8 @@ def command(**typed: Any) -> int:
       edgebench profile artifacts --device cpu --workload rag --tasks none
       edgebench profile m-q4_0.gguf --device cpu --set threads=4
     """
-    from edgebench.devices import load_registry
-    from edgebench.store import Store
+    from edgebench.plan.devices import load_registry
+    from edgebench.run.store import Store
 
     options = Options(**typed)
     registry = load_registry(options.registry)
@@ -123,7 +125,7 @@ def _settings(base: Settings, changes: Sequence[str]) -> Settings:
     from pydantic import ValidationError
 
     from edgebench.errors import UsageError, nearest
-    from edgebench.records import Settings
+    from edgebench.records.settings import Settings
 
     fields: dict[str, object] = base.model_dump()
     for change in changes:
@@ -142,10 +144,10 @@ def _settings(base: Settings, changes: Sequence[str]) -> Settings:
 
 
 def _plan(options: Options, device: str, settings: Settings) -> list[Case]:
+    from edgebench.device.meters import AUTO, check_names
     from edgebench.errors import UsageError
-    from edgebench.meters import AUTO, check_names
-    from edgebench.plan import Case, parse_workload
-    from edgebench.runtimes import FORMATS
+    from edgebench.plan.cases import Case, parse_workload
+    from edgebench.records.formats import FORMATS
 
     workload = parse_workload(options.workload, options.repetitions)
     tasks = _tasks(options)
@@ -193,7 +195,7 @@ def _built(name: str, include: Path | None) -> str:
         return name
     from platformdirs import user_cache_path
 
-    from edgebench.tasks.lm_eval_build import cached
+    from edgebench.lm_eval.build import cached
 
     return str(cached(name.removeprefix(prefix), user_cache_path("edgebench") / "tasks", include))
 
@@ -203,8 +205,8 @@ def _held_against(case: Case, artifacts: Sequence[Artifact], tolerance: float | 
     from dataclasses import replace
 
     from edgebench.errors import UsageError
-    from edgebench.items import TextTask
-    from edgebench.plan import reference_of
+    from edgebench.plan.cases import reference_of
+    from edgebench.records.task import TextTask
 
     if tolerance is None and not isinstance(case.task, TextTask):
         return case
@@ -220,7 +222,7 @@ def _held_against(case: Case, artifacts: Sequence[Artifact], tolerance: float | 
 
 
 def _artifacts(paths: Sequence[Path]) -> list[Artifact]:
-    from edgebench.convert.artifacts import find_artifacts
+    from edgebench.sources.artifacts import find_artifacts
 
     if paths:
         return find_artifacts(paths)
@@ -234,7 +236,7 @@ def _artifacts(paths: Sequence[Path]) -> list[Artifact]:
 
 def _stored(store: Store, cases: Sequence[Case]) -> dict[str, Run]:
     """Return the good runs of these cases that are stored already, by case id."""
-    from edgebench.store import read_runs
+    from edgebench.run.store import read_runs
 
     wanted = {_id(case) for case in cases}
     paths = [store.folder] if store.folder.exists() else []
@@ -249,10 +251,10 @@ def _measure(
     from platformdirs import user_cache_path
 
     from edgebench.cli.progress import SweepProgress, bar
-    from edgebench.devices import this_device
-    from edgebench.executor import Sweep
-    from edgebench.plan import estimate_s
-    from edgebench.transports.local import LocalTransport
+    from edgebench.plan.cases import estimate_s
+    from edgebench.plan.devices import this_device
+    from edgebench.run.sweep import Sweep
+    from edgebench.run.transports.local import LocalTransport
 
     store.prepare()
     with bar() as shown:
@@ -270,7 +272,7 @@ def _measure(
 def _show_plan(cases: Sequence[Case], todo: Sequence[Case], as_json: bool) -> int:
     import json
 
-    from edgebench.plan import estimate_s
+    from edgebench.plan.cases import estimate_s
     from edgebench.report.format import duration, mebibytes, plain
 
     if as_json:
@@ -303,7 +305,7 @@ def _show_plan(cases: Sequence[Case], todo: Sequence[Case], as_json: bool) -> in
 
 def _memory(cases: Sequence[Case]) -> list[tuple[str, int, dict[int, int]]]:
     """Return each artifact's weights and the bytes of its KV cache by context."""
-    from edgebench.kv_cache import kv_table
+    from edgebench.sources.kv_cache import kv_table
 
     artifacts = {case.artifact.name: case for case in cases}
     return [
@@ -331,7 +333,7 @@ def _print(runs: Sequence[Run], device: str, options: Options) -> None:
     from rich.console import Console
 
     from edgebench.analyze.compare import compare
-    from edgebench.analyze.summarize import summarize
+    from edgebench.analyze.rows import summarize
     from edgebench.report.picks import suggestion
     from edgebench.report.tables import print_groups
 
@@ -342,7 +344,7 @@ def _print(runs: Sequence[Run], device: str, options: Options) -> None:
 
 
 def _id(case: Case) -> str:
-    from edgebench.plan import case_id
-    from edgebench.runtimes import runtime_version
+    from edgebench.plan.cases import case_id
+    from edgebench.records.formats import runtime_version
 
     return case_id(case, runtime_version(case.runtime))

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from edgebench.plan import Case
-from edgebench.records import Run
+from edgebench.plan.cases import Case
+from edgebench.records.run import Run
 from edgebench.report.format import duration, number, plain
 
 

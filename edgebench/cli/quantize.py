@@ -12,7 +12,7 @@ from edgebench.cli.common import allow_options, common, converter_options
 
 if TYPE_CHECKING:
     from edgebench.convert.ladder import Choices
-    from edgebench.records import Artifact
+    from edgebench.records.artifact import Artifact
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,8 @@ def _formats(text: str | None) -> tuple[str, ...]:
 
 
 def _choices(options: Options) -> Choices:
-    from edgebench.checkpoint import Allowed
     from edgebench.convert.ladder import Choices, parse_keep
+    from edgebench.sources.checkpoint import Allowed
 
     return Choices(
         output=options.output,

@@ -20,6 +20,6 @@ def command(as_json: bool) -> None:
     Example:
       edgebench schema > run.schema.json
     """
-    from edgebench.records import run_schema
+    from edgebench.records.run import run_schema
 
     click.echo(json.dumps(run_schema(), indent=None if as_json else 2))

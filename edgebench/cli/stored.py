@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgebench.analyze.summarize import Row, summarize
+from edgebench.analyze.rows import Row, summarize
 from edgebench.errors import UsageError, nearest
-from edgebench.store import read_runs
+from edgebench.run.store import read_runs
 
 
 def stored_rows(paths: Sequence[Path], device: str | None) -> list[Row]:
@@ -16,7 +16,7 @@ def stored_rows(paths: Sequence[Path], device: str | None) -> list[Row]:
     `device` may be a device's name or the family that its boards belong to. Raises UsageError
     where there are no runs of it.
     """
-    from edgebench.devices import load_registry
+    from edgebench.plan.devices import load_registry
 
     rows = summarize(read_runs(paths or [Path("profiles")]))
     if device is None:

@@ -11,7 +11,7 @@ import click
 from edgebench.cli.common import common
 
 if TYPE_CHECKING:
-    from edgebench.items import Task, TextTask
+    from edgebench.records.task import Task, TextTask
 
 PREFIX = "lm_eval:"
 
@@ -69,7 +69,7 @@ def build(name: str, output: Path, as_json: bool, **wishes: Any) -> None:
       edgebench tasks build lm_eval:mine --include my_tasks --output .
     """
     from edgebench.errors import UsageError
-    from edgebench.tasks import lm_eval_build
+    from edgebench.lm_eval import build as lm_eval_build
     from edgebench.tasks.load import load_task
 
     if not name.startswith(PREFIX):
@@ -121,7 +121,7 @@ def _schema_of_built_in(name: str) -> str:
 
 def _told(task: Task | TextTask, schema: str) -> dict[str, Any]:
     """Return what is said of a task: for a text, its chunks; else items, metric, what is left."""
-    from edgebench.items import Task
+    from edgebench.records.task import Task
 
     told: dict[str, Any] = {"name": task.name, "schema": schema, "sha256": task.sha256}
     if not isinstance(task, Task):

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 from platformdirs import user_cache_path
 
-from edgebench.convert.gguf import Job, Progress, quantize
+from edgebench.convert.gguf.quantize import Job, Progress, quantize
 from edgebench.convert.levels import LADDER
-from edgebench.models import BUNDLED, resolve_model
-from edgebench.records import Artifact
+from edgebench.records.artifact import Artifact
+from edgebench.sources.models import BUNDLED, resolve_model
 
 
 def bundled_ladder(

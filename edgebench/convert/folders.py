@@ -12,9 +12,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgebench.convert.artifacts import MANIFEST, load_artifact
 from edgebench.errors import EdgebenchError, UsageError
-from edgebench.records import Artifact
+from edgebench.records.artifact import Artifact
+from edgebench.sources.artifacts import MANIFEST, load_artifact
 
 
 def make_folder(folder: Path) -> None:

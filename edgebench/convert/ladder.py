@@ -10,17 +10,23 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgebench.checkpoint import NOTHING, Allowed, Checkpoint, find_checkpoint, open_checkpoint
-from edgebench.convert.artifacts import MANIFEST, load_artifact, open_model
-from edgebench.convert.export_gguf import TYPES, GgufExport, export_gguf
-from edgebench.convert.export_onnx import OnnxExport, checkpoint_of_gguf, export_onnx
-from edgebench.convert.gguf import Job, quantize
-from edgebench.convert.imatrix import collect_imatrix
+from edgebench.convert.gguf.export import TYPES, GgufExport, export_gguf
+from edgebench.convert.gguf.imatrix import collect_imatrix
+from edgebench.convert.gguf.quantize import Job, quantize
 from edgebench.convert.levels import Wanted
-from edgebench.convert.onnx_levels import OnnxJob, quantize_onnx
+from edgebench.convert.onnx.export import OnnxExport, checkpoint_of_gguf, export_onnx
+from edgebench.convert.onnx.quantize import OnnxJob, quantize_onnx
 from edgebench.errors import UsageError, nearest
-from edgebench.models import Model
-from edgebench.records import Artifact
+from edgebench.records.artifact import Artifact
+from edgebench.sources.artifacts import MANIFEST, load_artifact, open_model
+from edgebench.sources.checkpoint import (
+    NOTHING,
+    Allowed,
+    Checkpoint,
+    find_checkpoint,
+    open_checkpoint,
+)
+from edgebench.sources.models import Model
 
 _TENSOR = re.compile(r"[A-Za-z0-9_.]{1,100}")
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgebench.errors import UsageError, nearest
-from edgebench.llama_library import llama_api
+from edgebench.sources.llama_library import llama_api
 
 ALIASES = {"q3_k": "q3_k_m", "q4_k": "q4_k_m", "q5_k": "q5_k_m", "fp16": "f16", "fp32": "f32"}
 # By llama-quantize's own check (src/llama-quant.cpp, tensor_requires_imatrix); the others may

@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 
-from edgebench.checkpoint import Checkpoint
 from edgebench.convert.child import Done
-from edgebench.models import sha256_of
+from edgebench.sources.checkpoint import Checkpoint
+from edgebench.sources.models import sha256_of
 
 
 def checkpoint_origin(checkpoint: Checkpoint, **options: str | None) -> str:

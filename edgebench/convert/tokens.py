@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebench.errors import BadFileError
-from edgebench.llama_library import llama_api
+from edgebench.sources.llama_library import llama_api
 
 # Digits, spaces, line ends, contractions, scripts, combining and joined characters, emoji.
 PROBES = (

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgebench.analyze.compare import Group
-from edgebench.analyze.summarize import Row, TaskFigures
-from edgebench.records import Divergence
+from edgebench.analyze.rows import Row, TaskFigures
+from edgebench.records.accuracy import Divergence
 from edgebench.report.format import number, percent, plain, points, with_interval
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgebench.records import Estimate
+from edgebench.records.base import Estimate
 
 MIB = 2**20
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from edgebench.analyze.compare import Group
 from edgebench.analyze.pick import Pick
-from edgebench.records import Estimate
+from edgebench.records.base import Estimate
 from edgebench.report.format import MIB, number, plain
 
 _UNITS = {

@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from edgebench.analyze.compare import Group
-from edgebench.analyze.summarize import Row, TaskFigures
-from edgebench.records import Estimate
+from edgebench.analyze.rows import Row, TaskFigures
+from edgebench.records.base import Estimate
 from edgebench.report.blocks import Block, blocks, find_task, no_worse_note, task_notes
 from edgebench.report.format import mebibytes, percent, plain, points, with_interval
 

@@ -10,9 +10,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edgebench.errors import BadFileError, nearest
-from edgebench.items import Generation, Metric
-from edgebench.records import LongText, Text
-from edgebench.tasks.answers import PATTERNS
+from edgebench.records.answers import PATTERNS
+from edgebench.records.base import LongText, Text
+from edgebench.records.task import Generation, Metric
 from edgebench.tasks.rows import Schema, first_fault
 
 LARGEST = 1_000_000  # bytes of a header

@@ -16,9 +16,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from edgebench.errors import BadFileError, UsageError, nearest
-from edgebench.items import Item, Task, TextTask
-from edgebench.records import Skip
-from edgebench.tasks.answers import extracted
+from edgebench.records.accuracy import Skip
+from edgebench.records.answers import extracted
+from edgebench.records.task import Item, Task, TextTask
+from edgebench.sources.templates import compiled
 from edgebench.tasks.header import Header, read_header
 from edgebench.tasks.rows import (
     SCHEMAS,
@@ -30,7 +31,6 @@ from edgebench.tasks.rows import (
     first_fault,
     read_rows,
 )
-from edgebench.tasks.templates import compiled
 
 BUILT_IN = ("basics", "divergence")
 MANY_ITEMS = 20  # from here on an answer that is always at one place is no accident

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from edgebench.errors import BadFileError
-from edgebench.records import LongText
+from edgebench.records.base import LongText
 
 Schema = Literal["multiple_choice", "partial", "completion", "generation", "text"]
 LONGEST_LINE = 4_000_000  # bytes

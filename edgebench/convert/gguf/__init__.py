@@ -1,0 +1,1 @@
+"""GGUF: export, quantize, importance matrices."""

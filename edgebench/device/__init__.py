@@ -1,0 +1,1 @@
+"""What this machine is and feels: identity, conditions, sensors. Runs on the device."""

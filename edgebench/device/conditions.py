@@ -1,0 +1,200 @@
+"""The condition of this machine at one moment: clocks, heat, throttling, power mode, load, memory.
+
+Knows Linux's files, Jetson's nvpmodel and devfreq, the Raspberry Pi's throttling bits. What a
+machine does not tell is None or absent. Changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from edgebench.device.system import available_bytes, compute_cores, read_text, root
+from edgebench.records.device import Snapshot
+
+CPUS = "sys/devices/system/cpu"
+EMC = "/sys/kernel/debug/bpmp/debug/clk/emc/rate"
+# vcgencmd get_throttled: bits 0 to 3 are now, 16 to 19 at some time since the start.
+THROTTLED_NOW = 0x0000F
+THROTTLED_BEFORE = 0xF0000
+WARM_C = 10.0
+_MODE = re.compile(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=([\w.-]+)")
+_L4T = re.compile(r"R(\d+) \(release\), REVISION: ([\d.]+)")
+
+
+def snapshot() -> Snapshot:
+    """Return the machine's condition now."""
+    import psutil
+
+    bits = throttled_bits()
+    clocks, low, high = _clocks("scaling_cur_freq"), _limits("min"), _limits("max")
+    return Snapshot(
+        governor=_governors(),
+        clocks_hz=clocks,
+        min_clocks_hz=low,
+        max_clocks_hz=high,
+        temperature_c=_temperatures(),
+        throttled=None if bits is None else bool(bits & THROTTLED_NOW),
+        throttled_before=None if bits is None else bool(bits & THROTTLED_BEFORE),
+        power_mode=power_mode(),
+        clocks_fixed=_clocks_fixed(low, high) if _jetson() else None,
+        load=os.getloadavg()[0],
+        free_bytes=available_bytes(),
+        swap_used_bytes=int(psutil.swap_memory().used),
+        on_battery=_on_battery(),
+    )
+
+
+def power_mode() -> str | None:
+    """Return a Jetson's power mode by its name, without root: nvpmodel's status and table."""
+    status = read_text("/var/lib/nvpmodel/status") or ""
+    match = re.search(r"pmode:(\d+)", status)
+    if not match:
+        return None
+    number = int(match[1])
+    table = read_text("/etc/nvpmodel.conf") or ""
+    names = {int(one): name for one, name in _MODE.findall(table)}
+    return str(names.get(number, f"mode {number}"))
+
+
+def l4t() -> str | None:
+    """Return the release of Jetson Linux, such as 36.4.3."""
+    match = _L4T.search(read_text("/etc/nv_tegra_release") or "")
+    return f"{match[1]}.{match[2]}" if match else None
+
+
+def throttled_bits() -> int | None:
+    """Return a Raspberry Pi's throttling bits; None on other machines."""
+    text = read_text("/sys/devices/platform/soc/soc:firmware/get_throttled")
+    if text is None:
+        text = _vcgencmd_bits()
+    try:
+        return int(text, 16) if text else None
+    except ValueError:
+        return None
+
+
+def _vcgencmd_bits() -> str | None:
+    import subprocess
+
+    from edgebench.device.meters.pmic import ask, find_vcgencmd
+
+    command = find_vcgencmd()
+    if command is None:
+        return None
+    try:
+        return ask(command, "get_throttled").partition("=")[2].strip()
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+
+
+def _jetson() -> bool:
+    return "Jetson" in (read_text("/proc/device-tree/model") or "")
+
+
+def _under(pattern: str) -> list[Path]:
+    return sorted(root().glob(pattern))
+
+
+def _text(path: Path) -> str | None:
+    return read_text(str(path.relative_to(root())))
+
+
+def _governors() -> str | None:
+    names = {text for path in _under(f"{CPUS}/cpu[0-9]*/cpufreq/scaling_governor")
+             if (text := _text(path))}  # fmt: skip
+    return "+".join(sorted(names)) or None
+
+
+def _clocks(file: str) -> dict[str, float]:
+    """Return clocks of CPUs, GPU and memory in hertz."""
+    found = {}
+    for path in _under(f"{CPUS}/cpu[0-9]*/cpufreq/{file}"):
+        text = _text(path)
+        if text and text.isdigit():
+            found[path.parent.parent.name] = int(text) * 1000.0
+    for path in _under("sys/class/devfreq/*gpu*/cur_freq"):
+        text = _text(path)
+        if text and text.isdigit():
+            found["gpu"] = float(text)
+    text = read_text(EMC)
+    if text and text.isdigit():
+        found["memory"] = float(text)
+    return found
+
+
+def _limits(which: str) -> dict[str, float]:
+    """Return the lowest or highest clocks that are allowed now."""
+    found = {}
+    for path in _under(f"{CPUS}/cpu[0-9]*/cpufreq/scaling_{which}_freq"):
+        text = _text(path)
+        if text and text.isdigit():
+            found[path.parent.parent.name] = int(text) * 1000.0
+    for path in _under(f"sys/class/devfreq/*gpu*/{which}_freq"):
+        text = _text(path)
+        if text and text.isdigit():
+            found["gpu"] = float(text)
+    return found
+
+
+def _clocks_fixed(low: dict[str, float], high: dict[str, float]) -> bool | None:
+    """Return whether jetson_clocks is on: the lowest clocks are the highest."""
+    if not low or low.keys() != high.keys():
+        return None
+    return all(low[name] == high[name] for name in low)
+
+
+def _temperatures() -> dict[str, float]:
+    found = {}
+    for zone in _under("sys/class/thermal/thermal_zone*"):
+        text, name = _text(zone / "temp"), _text(zone / "type")
+        if text and text.lstrip("-").isdigit():
+            found[name or zone.name] = int(text) / 1000.0
+    return found
+
+
+def _on_battery() -> bool | None:
+    states = [
+        text for path in _under("sys/class/power_supply/BAT*/status") if (text := _text(path))
+    ]
+    return any(state == "Discharging" for state in states) if states else None
+
+
+def condition_warnings(before: Snapshot, after: Snapshot) -> tuple[str, ...]:
+    """Say what in the machine's condition may have moved the figures."""
+    return (*_at_start(before), *_changes(before, after))
+
+
+def _at_start(before: Snapshot) -> list[str]:
+    found = []
+    if before.governor and before.governor != "performance":
+        found.append(f"CPU governor is {before.governor}, not performance")
+    if before.clocks_fixed is False:
+        found.append("clocks are free to move; type: sudo jetson_clocks")
+    if before.load is not None and before.load > 0.5 * compute_cores():
+        found.append(f"load was {before.load:.1f} before the case")
+    if before.on_battery:
+        found.append("the machine runs on its battery, which may hold clocks down")
+    if before.throttled:
+        found.append("the machine was throttled before the case began")
+    return found
+
+
+def _changes(before: Snapshot, after: Snapshot) -> list[str]:
+    found = []
+    for name, start in before.temperature_c.items():
+        end = after.temperature_c.get(name)
+        if end is not None and end - start > WARM_C:
+            found.append(f"{name} warmed from {start:.0f} to {end:.0f} °C")
+    if after.throttled and not before.throttled:
+        found.append("the machine was throttled during the case")
+    elif after.throttled_before and before.throttled_before is False:
+        found.append("the machine was throttled at some time during the case")
+    for name in ("governor", "power_mode", "on_battery"):
+        a, b = getattr(before, name), getattr(after, name)
+        if a != b and a is not None and b is not None:
+            found.append(f"{name.replace('_', ' ')} changed from {a} to {b} during the case")
+    if (after.swap_used_bytes or 0) - (before.swap_used_bytes or 0) > 64 * 2**20:
+        found.append("the system swapped during the case: speeds are of the disk, too")
+    return found

@@ -1,0 +1,1 @@
+"""Records that cross modules and processes: frozen, validated, in SI units."""

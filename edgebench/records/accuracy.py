@@ -1,0 +1,82 @@
+"""The results of tasks: items' answers, races, accuracy, divergence."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from edgebench.records.base import Count, Estimate, Positive, Real, Record, Text
+
+
+class Skip(Record):
+    """An item that was not answered, and why."""
+
+    id: Text
+    reason: Text
+
+
+class ItemResult(Record):
+    """One item's answer: the choice taken and the log-likelihood of each, or what was generated."""
+
+    id: Text
+    correct: bool
+    chosen: Count | None = None
+    loglikelihoods: tuple[Real, ...] = ()
+    answer: Text | None = None
+    cluster: Text = ""
+
+
+class RaceResult(Record):
+    """Where a race against the reference stopped, and why."""
+
+    reference: Text = Field(description="the reference artifact's name")
+    tolerance: Real
+    verdict: Literal["within", "outside", "open"]
+    items: Count
+    population: Count
+    bounds: Estimate = Field(description="of the mean difference, valid at any stopping time")
+    reason: Text
+
+
+class Accuracy(Record):
+    """A task's result, with every item."""
+
+    task: Text
+    task_sha256: Text
+    metric: Text
+    n: Count
+    value: Estimate
+    chance: Real
+    majority: Real | None = Field(
+        default=None, description="what the most frequent answer alone gets, where choices repeat"
+    )
+    items: tuple[ItemResult, ...]
+    skipped: tuple[Skip, ...] = ()
+    population: Count | None = Field(
+        default=None, description="the task's items, where a race left some of them unasked"
+    )
+    race: RaceResult | None = None
+
+
+class Divergence(Record):
+    """How far a level's next-token distributions lie from the reference's, over shared chunks."""
+
+    reference: Text = Field(description="the reference artifact's name")
+    reference_sha256: Text
+    text: Text = Field(description="the task that named the text")
+    text_sha256: Text
+    chunks: Count
+    tokens: Count = Field(description="tokens whose distributions were compared")
+    mean_kld: Estimate | None = Field(description="nats; None for the reference itself")
+    p99_kld: Real | None = None
+    same_top: Estimate | None = None
+    perplexity: Positive
+    bits_per_byte: Positive
+    least_kld: Real | None = Field(
+        default=None, description="nats; a lower bound that takes no sample of unlikely tokens"
+    )
+    truncated_mass: Real = Field(
+        description="the reference's mean mass that is kept as a sample, not token by token"
+    )
+    chunk_klds: tuple[Real, ...] = ()

@@ -1,0 +1,70 @@
+"""A machine, its condition at one moment, and the runtime that ran there."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from edgebench.records.base import Count, Real, Record, Text
+
+
+class DeviceInfo(Record):
+    """The machine that a run was measured on."""
+
+    name: Text
+    board: Text | None = None
+    soc: Text | None = None
+    cpu: Text | None = None
+    gpu: Text | None = None
+    memory_bytes: Count | None = None
+    os: Text | None = None
+    kernel: Text | None = None
+    l4t: Text | None = None
+    power_mode: Text | None = None
+
+
+class Snapshot(Record):
+    """The machine's condition at one moment; None where this machine does not tell."""
+
+    governor: Text | None = None
+    clocks_hz: dict[str, Real] = Field(default={}, description="cpuN, gpu, memory")
+    min_clocks_hz: dict[str, Real] = Field(default={})
+    max_clocks_hz: dict[str, Real] = Field(default={})
+    temperature_c: dict[str, Real] = Field(default={})
+    throttled: bool | None = Field(default=None, description="now, not at some time before")
+    throttled_before: bool | None = Field(
+        default=None, description="at some time since the machine started (Raspberry Pi)"
+    )
+    power_mode: Text | None = None
+    clocks_fixed: bool | None = Field(default=None, description="jetson_clocks")
+    load: Real | None = None
+    free_bytes: Count | None = None
+    swap_used_bytes: Count | None = None
+    on_battery: bool | None = None
+
+
+class Conditions(Record):
+    """Snapshots around a case and what they warn of."""
+
+    before: Snapshot = Snapshot()
+    after: Snapshot = Snapshot()
+    warnings: tuple[Text, ...] = ()
+
+
+class RuntimeInfo(Record):
+    """The runtime that ran the case, with what it really took of the settings."""
+
+    name: Text
+    version: Text
+    build: Text
+    provider: Text
+    provider_nodes: dict[str, Real] = Field(
+        default={}, description="execution provider -> the share of nodes that it really took"
+    )
+    threads: Count
+    gpu_layers: int
+    kv_type: Text
+    flash_attention: Text
+    batch: Count
+    micro_batch: Count
+    context: Count
+    load_mode: Text = "auto"

@@ -1,0 +1,186 @@
+"""What a parent and its worker say to each other: one JSON object a line.
+
+Knows the requests, the replies and how a line is read. A reply comes from another process,
+perhaps from another machine: it is validated here before anyone believes it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from edgebench.errors import EdgebenchError
+from edgebench.records.accuracy import Divergence, ItemResult, Skip
+from edgebench.records.artifact import Artifact
+from edgebench.records.base import Count, Positive, Real, Record, Text
+from edgebench.records.device import RuntimeInfo, Snapshot
+from edgebench.records.energy import Timeline
+from edgebench.records.run import RunError, Status
+from edgebench.records.settings import Settings, Workload
+from edgebench.records.speed import Memory
+from edgebench.records.task import Task, TextTask
+
+MAX_LINE_BYTES = 64 * 1024 * 1024
+
+
+class Open(Record):
+    """Load an artifact; `context` is the KV cells wanted, `sequences` how many may share them."""
+
+    request: Literal["open"] = "open"
+    runtime: Text
+    artifact: Artifact
+    settings: Settings
+    context: Count
+    sequences: Count = 1
+    meters: tuple[Text, ...] = ("auto",)
+
+
+class SpeedTest(Record):
+    """Run repetitions of a workload; warm up first where asked."""
+
+    request: Literal["speed"] = "speed"
+    workload: Workload
+    repetitions: Count
+    warm_up: bool
+    idle: bool = Field(default=False, description="measure idle power after the repetitions")
+
+
+class ScoreTask(Record):
+    """Answer the items of a task."""
+
+    request: Literal["score"] = "score"
+    task: Task
+
+
+class CompareText(Record):
+    """Compare next-token distributions over a text with the reference's kept under `key`.
+
+    Where `make` is true this artifact is the reference, and its distributions are kept.
+    """
+
+    request: Literal["divergence"] = "divergence"
+    task: TextTask
+    key: Annotated[str, Field(pattern=r"^[0-9a-f]{16,64}$")]
+    reference: Text
+    reference_sha256: Text
+    make: bool
+
+
+class Close(Record):
+    """Free the session and end the process."""
+
+    request: Literal["close"] = "close"
+
+
+AnyRequest = Open | SpeedTest | ScoreTask | CompareText | Close
+Request = Annotated[AnyRequest, Field(discriminator="request")]
+
+
+class Opened(Record):
+    """The session is ready."""
+
+    reply: Literal["opened"] = "opened"
+    runtime: RuntimeInfo
+    warnings: tuple[Text, ...] = ()
+    load_s: Real
+    weights_bytes: Count | None
+    kv_cache_bytes: Count | None
+    before: Snapshot
+
+
+class Trial(Record):
+    """One repetition: seconds of each phase, and of each generated token."""
+
+    prefill_s: Positive
+    ttft_s: Positive
+    decode_s: Positive
+    token_s: tuple[Positive, ...]
+
+
+class SpeedResult(Record):
+    """Repetitions of a workload, and the memory and condition after them."""
+
+    reply: Literal["speed"] = "speed"
+    trials: tuple[Trial, ...]
+    warm_up_rounds: Count
+    memory: Memory
+    after: Snapshot
+    timelines: tuple[Timeline, ...] = ()
+    energy_reason: Text | None = None
+
+
+class ScoreResult(Record):
+    """The items' answers, and the memory and condition after them."""
+
+    reply: Literal["score"] = "score"
+    items: tuple[ItemResult, ...]
+    skipped: tuple[Skip, ...] = ()
+    warnings: tuple[Text, ...] = ()
+    memory: Memory
+    after: Snapshot
+
+
+class DivergenceResult(Record):
+    """How far from the reference the artifact is; None where the reference is not kept here."""
+
+    reply: Literal["divergence"] = "divergence"
+    divergence: Divergence | None
+    warnings: tuple[Text, ...] = ()
+    memory: Memory
+    after: Snapshot
+
+
+class Progress(Record):
+    """A sign of life inside a long request."""
+
+    reply: Literal["progress"] = "progress"
+    done: Count
+    total: Count
+
+
+class Failed(Record):
+    """The request failed; the worker lives on."""
+
+    reply: Literal["failed"] = "failed"
+    status: Status
+    error: RunError
+
+
+Result = Opened | SpeedResult | ScoreResult | DivergenceResult
+AnyReply = Result | Progress | Failed
+Reply = Annotated[AnyReply, Field(discriminator="reply")]
+
+_REQUEST: TypeAdapter[AnyRequest] = TypeAdapter(Request)
+_REPLY: TypeAdapter[AnyReply] = TypeAdapter(Reply)
+
+
+class ProtocolError(EdgebenchError):
+    """The other side said something that is no message."""
+
+
+def read_request(line: bytes) -> AnyRequest:
+    """Parse one request line; raise ProtocolError where it is none."""
+    try:
+        return _REQUEST.validate_json(line)
+    except ValidationError as error:
+        raise ProtocolError(_first(error, "request")) from None
+
+
+def read_reply(line: bytes) -> AnyReply:
+    """Parse one reply line; raise ProtocolError where it is none."""
+    try:
+        return _REPLY.validate_json(line)
+    except ValidationError as error:
+        raise ProtocolError(_first(error, "reply")) from None
+
+
+def write(message: Record) -> bytes:
+    """Return a message as one line."""
+    return message.model_dump_json().encode() + b"\n"
+
+
+def _first(error: ValidationError, what: str) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the line"
+    return f"the {what} is no message: {where}: {first['msg']}"

@@ -1,0 +1,43 @@
+"""What a case asks for: the runtime's settings, and a workload's tokens."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from edgebench.records.base import Record, Text
+
+
+class Settings(Record):
+    """What the runtime is asked for, as llama-bench names and defaults it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threads: Annotated[int, Field(ge=0, le=1024)] = Field(
+        default=0, description="0: the physical cores, or the big ones where they differ"
+    )
+    gpu_layers: Annotated[int, Field(ge=-1)] = Field(default=0, description="-1: all layers")
+    batch: Annotated[int, Field(ge=1, le=65536)] = 2048
+    micro_batch: Annotated[int, Field(ge=1, le=65536)] = 512
+    flash_attention: Literal["auto", "on", "off"] = "auto"
+    kv_type: Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"] = "f16"
+    load_mode: Literal["auto", "none", "mmap", "mlock"] = "auto"
+    provider: Literal["cpu", "cuda", "tensorrt", "xnnpack", "coreml", "directml", "qnn"] = Field(
+        default="cpu", description="onnxruntime's execution provider, torch's device"
+    )
+
+
+class Workload(Record):
+    """Prompt tokens and generated tokens, each measured from `depth` tokens of context."""
+
+    name: Text
+    prompt_tokens: Annotated[int, Field(ge=1, le=10_000_000)]
+    generate_tokens: Annotated[int, Field(ge=1, le=10_000_000)]
+    depth: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    repetitions: Annotated[int, Field(ge=1, le=1000)] = 5
+
+    @property
+    def context(self) -> int:
+        """Return the KV cells that the workload needs."""
+        return self.depth + max(self.prompt_tokens, self.generate_tokens)

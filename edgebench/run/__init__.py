@@ -1,0 +1,1 @@
+"""Cases to runs: the order, the workers, races and texts, the store."""

@@ -1,0 +1,227 @@
+"""A Hugging Face folder: what it holds, and whether it may be loaded.
+
+Knows config.json and the files beside it. Refuses pickled weights and checkpoints that bring code
+of their own, unless that was allowed by name. Loads no weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgebench.errors import BadFileError, MissingExtraError, UsageError
+from edgebench.records.artifact import Artifact
+from edgebench.records.base import safe_name
+from edgebench.sources.gguf_file import PICKLE_SUFFIXES
+from edgebench.sources.models import sha256_of
+
+MAX_CONFIG_BYTES = 4 << 20
+_HUB = re.compile(r"hf:([\w.-]+/[\w.-]+)")
+_DOWNLOADED = ("*.json", "*.safetensors", "tokenizer.model", "*.txt", "*.jinja")
+TORCH_LEVELS = ("fp32", "bf16", "fp16")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What a person has allowed a checkpoint to do."""
+
+    pickle: bool = False
+    code: bool = False
+
+
+NOTHING = Allowed()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder with config.json and weights, checked."""
+
+    path: Path
+    architecture: str
+    dtype: str
+    weights: tuple[Path, ...]
+    context_length: int
+
+    @property
+    def name(self) -> str:
+        """Return the folder's name, safe in a path."""
+        return safe_name(self.path.resolve().name)
+
+    @property
+    def weights_bytes(self) -> int:
+        """Return the bytes of all files of weights."""
+        return sum(path.stat().st_size for path in self.weights)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Return whether a folder looks like a checkpoint."""
+    return (path / "config.json").is_file()
+
+
+def open_checkpoint(path: Path, allowed: Allowed = NOTHING) -> Checkpoint:
+    """Check a folder; return what it holds.
+
+    Raises UsageError where it is no folder, BadFileError where it can't be used as it is.
+    """
+    if not path.is_dir():
+        raise UsageError(
+            f"no folder {path}", hint="give a Hugging Face folder: config.json and .safetensors"
+        )
+    if not is_checkpoint(path):
+        raise BadFileError(
+            f"{path} has no config.json", hint="give a Hugging Face folder with .safetensors"
+        )
+    config = read_json(path / "config.json")
+    if not allowed.code:
+        _refuse_code(path, config)
+    architectures = config.get("architectures")
+    if not isinstance(architectures, list) or not architectures:
+        raise BadFileError(
+            f"{path / 'config.json'}: field 'architectures': a list of one name was expected"
+        )
+    if not any((path / name).is_file() for name in TOKENIZER_FILES):
+        raise BadFileError(
+            f"{path} has no tokenizer",
+            hint=f"copy the checkpoint's own there: {', '.join(TOKENIZER_FILES)}",
+        )
+    return Checkpoint(
+        path=path,
+        architecture=str(architectures[0]),
+        dtype=str(config.get("dtype") or config.get("torch_dtype") or "unknown"),
+        weights=_weights(path, allowed),
+        context_length=_integer(config.get("max_position_embeddings")),
+    )
+
+
+def find_checkpoint(reference: str) -> Path | None:
+    """Return the folder that a reference names: a checkpoint's, or hf:org/repo downloaded now.
+
+    Returns None where it is something else: a .gguf file, an artifact. Only files without code are
+    downloaded. Raises BadFileError where the hub and its cache do not have the repository.
+    """
+    match = _HUB.fullmatch(reference)
+    if not match:
+        return Path(reference) if is_checkpoint(Path(reference)) else None
+    from huggingface_hub import constants, snapshot_download
+
+    try:
+        folder = Path(snapshot_download(match[1], allow_patterns=list(_DOWNLOADED)))
+    except Exception as error:  # noqa: BLE001 - the hub's client raises its transport's own errors
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise BadFileError(
+            f"{reference} can't be had from the hub, nor from the cache "
+            f"{constants.HF_HUB_CACHE}: {lines[0][:200]}",
+            hint="go online, or set HF_HUB_CACHE to a folder that holds it; "
+            "a private model needs HF_TOKEN",
+        ) from None
+    return folder if is_checkpoint(folder) else None
+
+
+def describe_checkpoint(checkpoint: Checkpoint, level: str) -> Artifact:
+    """Return the artifact that torch runs: the checkpoint itself, loaded as `level`.
+
+    Raises BadFileError where a file of weights is broken.
+    """
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError:
+        raise MissingExtraError("safetensors", "export") from None
+    parameters = tensors = 0
+    for file in checkpoint.weights:
+        try:
+            with safe_open(str(file), "np") as opened:
+                for name in opened.keys():  # noqa: SIM118 - not a dict
+                    count = 1
+                    for dim in opened.get_slice(name).get_shape():
+                        count *= int(dim)
+                    parameters += count
+                    tensors += 1
+        except (SafetensorError, OSError) as error:
+            raise BadFileError(f"{file} is no whole safetensors file: {error}") from None
+    sums = {file.name: sha256_of(file) for file in checkpoint.weights}
+    digest = hashlib.sha256(json.dumps([level, sums], sort_keys=True).encode()).hexdigest()
+    bits = 32 if level == "fp32" else 16
+    return Artifact(
+        name=f"{checkpoint.name}-torch-{level}",
+        model=checkpoint.name,
+        format="torch",
+        level=level,
+        path=str(checkpoint.path.resolve()),
+        sha256=digest,
+        size_bytes=checkpoint.weights_bytes,
+        parameters=parameters,
+        bits_per_weight=bits,
+        tensor_types={level: tensors},
+        fallback_tensors={},
+        architecture=checkpoint.architecture[:100],
+        context_length=checkpoint.context_length,
+        notes=(f"the checkpoint itself, stored as {checkpoint.dtype}",),
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of limited size; raise BadFileError where it is none."""
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise BadFileError(f"{path} is larger than {MAX_CONFIG_BYTES >> 20} MiB")
+        found = json.loads(path.read_bytes())
+    except OSError as error:
+        raise BadFileError(f"can't read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise BadFileError(f"{path} is no JSON: {str(error)[:200]}") from None
+    if not isinstance(found, dict):
+        raise BadFileError(f"{path} holds no JSON object")
+    return found
+
+
+def _integer(value: Any) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def _refuse_code(path: Path, config: dict[str, Any]) -> None:
+    found = [name.name for name in sorted(path.glob("*.py"))]
+    if "auto_map" in config:
+        found.append("auto_map in config.json")
+    tokenizer = path / "tokenizer_config.json"
+    if tokenizer.is_file() and "auto_map" in read_json(tokenizer):
+        found.append("auto_map in tokenizer_config.json")
+    if found:
+        raise BadFileError(
+            f"{path} brings code of its own: {', '.join(found[:5])}",
+            hint="read that code; if you trust it, add --allow-code",
+        )
+
+
+def _weights(path: Path, allowed: Allowed) -> tuple[Path, ...]:
+    found = tuple(sorted(path.glob("*.safetensors")))
+    for one in found:
+        if one.resolve().parent != path.resolve() and not _in_hub_cache(one):
+            raise BadFileError(f"{one} links out of the folder")
+    if found:
+        return found
+    pickles = tuple(
+        one
+        for one in sorted(path.iterdir())
+        if one.suffix.lower() in PICKLE_SUFFIXES and one.name != "training_args.bin"
+    )
+    if not pickles:
+        raise BadFileError(
+            f"{path} has no weights", hint="a checkpoint has .safetensors files beside config.json"
+        )
+    if not allowed.pickle:
+        raise BadFileError(
+            f"{pickles[0]} is a pickle, which can run code when it is loaded",
+            hint="save the model as safetensors; if you trust its source, add --allow-pickle",
+        )
+    return pickles
+
+
+def _in_hub_cache(path: Path) -> bool:
+    # The hub's own cache keeps a snapshot's files as links to ../../blobs/<hash>.
+    real = path.resolve()
+    return real.parent.name == "blobs" and path.parent.parent.name == "snapshots"

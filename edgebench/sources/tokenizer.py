@@ -1,0 +1,96 @@
+"""A checkpoint's own tokenizer, from tokenizer.json and the settings beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgebench.errors import BadFileError, MissingExtraError
+from edgebench.records.spans import ChatTemplate
+
+TOKENIZER = "tokenizer.json"
+
+
+class Tokenizer:
+    """A checkpoint's own tokenizer, from the tokenizer.json in its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            import tokenizers
+        except ImportError:
+            raise MissingExtraError("tokenizers", "onnx") from None
+        path = folder / TOKENIZER
+        if not path.is_file():
+            raise BadFileError(
+                f"{folder} has no {TOKENIZER}", hint="copy the checkpoint's own tokenizer there"
+            )
+        try:
+            self._tokenizer: Any = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # noqa: BLE001 - the library raises Exception itself
+            raise BadFileError(f"{path} is no tokenizer: {str(error)[:200]}") from None
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._folder = folder
+        self.ends = _end_tokens(folder)
+
+    def encode(self, text: str, special: bool = False) -> list[int]:
+        """Tokenize text; special tokens written in it are plain text, unless asked for."""
+        self._tokenizer.encode_special_tokens = not special
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens, without special ones."""
+        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
+
+    def chat_template(self) -> ChatTemplate | None:
+        """Return the template beside the tokenizer, or None."""
+        settings = _settings(self._folder, "tokenizer_config.json")
+        source = settings.get("chat_template")
+        with contextlib.suppress(OSError, ValueError):
+            source = (self._folder / "chat_template.jinja").read_text("utf-8")
+        if isinstance(source, list):  # several, by name
+            named = [one for one in source if isinstance(one, dict)]
+            source = next(
+                (one.get("template") for one in named if one.get("name") == "default"), None
+            )
+        if not isinstance(source, str):
+            return None
+        first, last = (_token_text(settings.get(name)) for name in ("bos_token", "eos_token"))
+        return ChatTemplate(source, first, last)
+
+    def start_token(self) -> int | None:
+        """Return the token that is put before any text, or None."""
+        plain = self._tokenizer.encode("a", add_special_tokens=False).ids
+        framed = self._tokenizer.encode("a", add_special_tokens=True).ids
+        if len(framed) > len(plain) and framed[1 : 1 + len(plain)] == plain:
+            return int(framed[0])
+        return None
+
+
+def _end_tokens(folder: Path) -> frozenset[int]:
+    """Return the ids that end an answer, as the checkpoint's settings state them."""
+    found: set[int] = set()
+    for name in ("generation_config.json", "config.json", "genai_config.json"):
+        settings = _settings(folder, name)
+        for part in (settings, settings.get("text_config"), settings.get("model")):
+            value = part.get("eos_token_id") if isinstance(part, dict) else None
+            listed = value if isinstance(value, list) else [value]
+            found.update(one for one in listed if isinstance(one, int))
+    return frozenset(found)
+
+
+def _settings(folder: Path, name: str) -> dict[str, Any]:
+    try:
+        value = json.loads((folder / name).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _token_text(value: object) -> str:
+    if isinstance(value, dict):
+        value = value.get("content")
+    return value if isinstance(value, str) else ""

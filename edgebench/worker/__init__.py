@@ -1,0 +1,1 @@
+"""The process on the device: it opens one artifact, measures it and lets it answer."""

@@ -1,0 +1,117 @@
+"""Runtimes: the protocol of a session, and which runtime runs which artifact.
+
+Knows names and shapes. A runtime's own ways stay in its own file.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from edgebench.errors import UsageError, nearest
+from edgebench.records.artifact import Artifact
+from edgebench.records.device import RuntimeInfo
+from edgebench.records.settings import Settings
+from edgebench.records.spans import ChatTemplate, Score, Span
+
+RUNTIMES = {
+    "llama.cpp": "edgebench.worker.runtimes.llamacpp:LlamaCpp",
+    "onnxruntime": "edgebench.worker.runtimes.onnx:Onnx",
+    "torch": "edgebench.worker.runtimes.pytorch:Torch",
+    "fake": "edgebench.worker.runtimes.fake:Fake",
+}
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a session must hold: KV cells, and the sequences that may share them."""
+
+    context: int
+    sequences: int = 1
+
+
+class Session(Protocol):
+    """An artifact loaded in a runtime."""
+
+    info: RuntimeInfo
+    weights_bytes: int | None
+    kv_cache_bytes: int | None
+    vocabulary: int
+    warnings: tuple[str, ...]  # what a reader of the run should know of this session
+
+    def encode(self, text: str, special: bool = False) -> list[int]:
+        """Tokenize text with the model's own tokenizer.
+
+        Special tokens written in it are plain text, or themselves where `special` is true.
+        """
+        ...
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens, without special ones; bytes that are no text are replaced."""
+        ...
+
+    def is_end(self, token: int) -> bool:
+        """Return whether the model ends its answer with this token."""
+        ...
+
+    def chat_template(self) -> ChatTemplate | None:
+        """Return the artifact's chat template, or None where it has none."""
+        ...
+
+    def start_token(self) -> int | None:
+        """Return the token that the model wants before any text, or None."""
+        ...
+
+    def reset(self, depth: int) -> None:
+        """Make the KV cache hold exactly `depth` synthetic tokens."""
+        ...
+
+    def keep(self, count: int) -> int:
+        """Forget all but the first `count` tokens; return how many are still held."""
+        ...
+
+    def synthetic(self, count: int) -> list[int]:
+        """Return `count` pseudo-random tokens, the same ones each time."""
+        ...
+
+    def prefill(self, tokens: Sequence[int]) -> None:
+        """Evaluate tokens after what the KV cache holds; return when the last one is done."""
+        ...
+
+    def decode(self, count: int) -> list[int]:
+        """Evaluate `count` tokens one by one; return `perf_counter_ns` after each."""
+        ...
+
+    def first_token(self) -> int:
+        """Return the likeliest token after what was evaluated last."""
+        ...
+
+    def score(self, spans: Sequence[Span]) -> list[Score]:
+        """Score spans, in order; prefixes that neighbours share are evaluated once."""
+        ...
+
+    def logits(self, tokens: Sequence[int], start: int) -> Any:
+        """Evaluate tokens from an empty cache; return logits [len(tokens) - start, vocabulary]."""
+        ...
+
+    def close(self) -> None:
+        """Free the model."""
+        ...
+
+
+class Runtime(Protocol):
+    """Loads artifacts of one format."""
+
+    def open(self, artifact: Artifact, settings: Settings, room: Room) -> Session:
+        """Load an artifact; raise EdgebenchError where it can't be."""
+        ...
+
+
+def get_runtime(name: str) -> Runtime:
+    """Return a runtime by name; raise UsageError on an unknown one."""
+    if name not in RUNTIMES:
+        raise UsageError(f"unknown runtime {name!r}", hint=nearest(name, RUNTIMES))
+    module, _, attribute = RUNTIMES[name].partition(":")
+    return cast(Runtime, getattr(importlib.import_module(module), attribute)())

@@ -1,0 +1,158 @@
+"""A runtime of known behaviour, for tests and for trying a sweep without a model.
+
+Its artifact is a small JSON file that states the truth: seconds a token, accuracy, and what goes
+wrong (`crash`, `kill`, `hang`, `oom`, `fail`, `garbage`). Figures must recover what is stated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgebench.errors import EdgebenchError, OutOfMemoryError
+from edgebench.records.artifact import Artifact
+from edgebench.records.device import RuntimeInfo
+from edgebench.records.settings import Settings
+from edgebench.records.spans import ChatTemplate, Score, Span
+from edgebench.worker.runtimes import Room
+
+
+class Fake:
+    """Opens fake artifacts."""
+
+    def open(self, artifact: Artifact, settings: Settings, room: Room) -> FakeSession:
+        """Read the artifact's truth."""
+        truth = json.loads(Path(artifact.path).read_text())
+        return FakeSession(truth, settings, room)
+
+
+class FakeSession:
+    """Sleeps for as long as the truth says, and answers as often right as it says."""
+
+    vocabulary = 256
+    weights_bytes: int | None = 1000
+    kv_cache_bytes: int | None = 100
+    warnings: tuple[str, ...] = ()
+
+    def __init__(self, truth: dict[str, Any], settings: Settings, room: Room) -> None:
+        self._truth = truth
+        self._held = self._said = 0
+        self._fresh = True  # the next tokens are a prompt
+        self._fail("open")
+        self.info = RuntimeInfo(
+            name="fake",
+            version="1",
+            build="fake",
+            provider="cpu",
+            threads=settings.threads or 1,
+            gpu_layers=settings.gpu_layers,
+            kv_type=settings.kv_type,
+            flash_attention=settings.flash_attention,
+            batch=settings.batch,
+            micro_batch=settings.micro_batch,
+            context=room.context,
+        )
+
+    def encode(self, text: str, special: bool = False) -> list[int]:
+        """Return the text's bytes."""
+        return list(text.encode())
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return the text of bytes."""
+        return bytes(tokens).decode("utf-8", "replace")
+
+    def is_end(self, token: int) -> bool:
+        """Return whether this is the byte 0, the end of what it says."""
+        return token == 0
+
+    def chat_template(self) -> ChatTemplate | None:
+        """Return the truth's template, or None."""
+        source = self._truth.get("chat_template")
+        return ChatTemplate(source) if source else None
+
+    def keep(self, count: int) -> int:
+        """Hold the first `count` tokens."""
+        self._held = min(self._held, count)
+        self._fresh = True
+        return self._held
+
+    def start_token(self) -> int | None:
+        """Return None: this model wants none."""
+        return None
+
+    def reset(self, depth: int) -> None:
+        """Hold `depth` tokens."""
+        self._held = depth
+
+    def synthetic(self, count: int) -> list[int]:
+        """Return `count` tokens."""
+        return [1] * count
+
+    def prefill(self, tokens: Sequence[int]) -> None:
+        """Sleep `prefill_s` a token."""
+        self._fail("speed")
+        self._said = 0 if self._fresh else self._said + len(tokens)
+        self._fresh = False
+        self._held += len(tokens)
+        time.sleep(self._truth.get("prefill_s", 0.0) * len(tokens))
+
+    def decode(self, count: int) -> list[int]:
+        """Sleep `decode_s` a token."""
+        times = []
+        for _ in range(count):
+            time.sleep(self._truth.get("decode_s", 1e-4))
+            times.append(time.perf_counter_ns())
+        return times
+
+    def first_token(self) -> int:
+        """Return the next byte of what the truth says, counted from the prompt's end."""
+        said: bytes = str(self._truth.get("says", "")).encode() + b"\0"
+        return said[min(self._said, len(said) - 1)]
+
+    def score(self, spans: Sequence[Span]) -> list[Score]:
+        """Give each span a likelihood made of its text and the truth's `seed`."""
+        self._fail("score")
+        return [
+            Score(-self._noise(span) * (len(span.tokens) - span.start), False) for span in spans
+        ]
+
+    def _noise(self, span: Span) -> float:
+        raw = bytes(span.tokens) + str(self._truth.get("seed", 0)).encode()
+        return 1 + hashlib.sha256(raw).digest()[0] / 256
+
+    def logits(self, tokens: Sequence[int], start: int) -> Any:
+        """Give each token a favourite next one, and a spread made of the truth's `seed`."""
+        import numpy as np
+
+        self._fail("score")
+        rng = np.random.default_rng([self._truth.get("seed", 0), *tokens[:8]])
+        found = rng.normal(size=(len(tokens) - start, self.vocabulary)) * 0.1
+        for row, token in enumerate(tokens[start:]):
+            found[row, (token + 1) % self.vocabulary] += 5
+        return found
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def _fail(self, where: str) -> None:
+        kind = self._truth.get("fault") if self._truth.get("fault_in", "speed") == where else None
+        if kind == "crash":
+            os.abort()
+        if kind == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if kind == "hang":
+            time.sleep(3600)
+        if kind == "oom":
+            raise OutOfMemoryError("the model did not fit", hint="take a smaller level")
+        if kind == "fail":
+            raise EdgebenchError("the model refused", hint="ask it nicely")
+        if kind == "garbage":
+            sys.stderr.write("a library printed this\n")
+            os.write(1, b"a library printed this to stdout\n")

@@ -1,0 +1,1 @@
+"""Let a session answer: likelihoods, generated answers, distributions over a text."""
