@@ -1,4 +1,4 @@
-"""Run the whole command as a person does: another process, another folder, caches of its own."""
+"""Fixtures: a shell in an empty folder, fake artifacts, real levels, families of checkpoints."""
 
 from __future__ import annotations
 
@@ -6,74 +6,14 @@ import hashlib
 import importlib.util
 import json
 import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import make_artifact
-from checkpoints import FAMILIES
-
-Outcome = subprocess.CompletedProcess[str]
-
-
-@dataclass(frozen=True)
-class Shell:
-    """A working folder with an environment in which `edgebench` is run."""
-
-    cwd: Path
-    env: dict[str, str]
-
-    def __call__(self, *arguments: str, **changes: Any) -> Outcome:
-        """Run `edgebench ARGUMENTS` to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "edgebench", *arguments],
-            cwd=self.cwd,
-            env=self.env,
-            text=True,
-            capture_output=True,
-            timeout=500,
-            check=False,
-            **changes,
-        )
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start `edgebench ARGUMENTS` in a process group of its own, with Ctrl-C heard."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "edgebench", *arguments],
-            cwd=self.cwd,
-            env=self.env,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
-
-    def json(self, *arguments: str) -> Any:
-        """Run a command that must succeed; return the JSON that it printed."""
-        done = self(*arguments)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-
-def make_shell(cwd: Path, home: Path) -> Shell:
-    """Return a shell whose caches and settings lie in `home`."""
-    env = {
-        **os.environ,
-        "HOME": str(home),
-        "XDG_CACHE_HOME": str(home / "cache"),
-        "XDG_CONFIG_HOME": str(home / "config"),
-        "HF_HOME": str(home / "hf"),
-        "HF_HUB_OFFLINE": "1",
-        "COLUMNS": "80",
-    }
-    return Shell(cwd, env)
+from support.builders import make_artifact
+from support.checkpoints import FAMILIES
+from support.shell import Family, MakeFake, Shell, make_in_process, make_shell
 
 
 @pytest.fixture
@@ -82,9 +22,6 @@ def edgebench(tmp_path: Path) -> Shell:
     cwd = tmp_path / "work"
     cwd.mkdir()
     return make_shell(cwd, tmp_path / "home")
-
-
-MakeFake = Callable[..., Path]
 
 
 @pytest.fixture
@@ -131,33 +68,6 @@ def converting(tmp_path_factory: pytest.TempPathFactory) -> Shell:
             pytest.skip(f"{package} is not installed")
     cwd = tmp_path_factory.mktemp("export")
     return make_shell(cwd, cwd / "home")
-
-
-@dataclass(frozen=True)
-class Family:
-    """A tiny checkpoint and the folder with its artifacts."""
-
-    name: str
-    checkpoint: Path
-    artifacts: Path
-
-    def path(self, level: str) -> Path:
-        """Return the folder of one level."""
-        return self.artifacts / f"{self.checkpoint.name}-{level}"
-
-
-def make_in_process(folder: Path, family: str = "llama", digits_apart: bool = True) -> Path:
-    """Make a checkpoint in a process of its own: torch stays out of this one."""
-    code = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); "
-        "from checkpoints import make_checkpoint; "
-        "make_checkpoint(Path(sys.argv[2]), sys.argv[3], digits_apart=sys.argv[4] == '1')"
-    )
-    here = str(Path(__file__).parent)
-    command = [sys.executable, "-c", code, here, str(folder), family, str(int(digits_apart))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from builders import make_artifact, make_workload
 from hypothesis import given
 from hypothesis import strategies as st
+from support.builders import make_artifact, make_workload
 
 from edgebench.errors import UsageError
 from edgebench.plan.cases import WORKLOADS, Case, case_id, estimate_s, parse_workload

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeFake, Shell
-from test_tasks import write_task
+from support.shell import MakeFake, Shell
+from support.task_files import write_task
 
 from edgebench.figures.accuracy import accuracy_of
 from edgebench.records.artifact import Artifact

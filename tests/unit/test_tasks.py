@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Shell
 from hypothesis import given
 from hypothesis import strategies as st
+from support.shell import Shell
+from support.task_files import write_task
 
 from edgebench.errors import BadFileError, UsageError
 from edgebench.records.task import Task, TextTask
@@ -19,18 +20,6 @@ from edgebench.tasks.load import load_task, read_task
 from edgebench.tasks.rows import MultipleChoiceRow, read_rows
 
 QUESTION = {"id": "q1", "context": "Two and two make", "choices": ["four", "five"], "gold": 0}
-
-
-def write_task(
-    folder: Path, rows: Sequence[dict[str, Any]], name: str = "quiz", **header: Any
-) -> Path:
-    """Write a task file of rows; the schema is multiple choice unless given."""
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
-    fields = {"name": name, "data": f"{name}.jsonl", "schema": "multiple_choice"} | header
-    path = folder / f"{name}.yaml"
-    path.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in fields.items()))
-    return path
 
 
 def read(folder: Path, rows: Sequence[dict[str, Any]], **header: Any) -> Task:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeFake, Shell
+from support.shell import MakeFake, Shell
 
 from edgebench.device.conditions import snapshot
 from edgebench.device.meters import check_names, find_meters
@@ -20,7 +20,7 @@ from edgebench.device.system import compute_cores
 from edgebench.errors import UsageError
 from edgebench.plan.devices import load_registry, this_device
 
-BOARDS = Path(__file__).with_name("boards")
+BOARDS = Path(__file__).parents[1] / "boards"
 NAMES = sorted(path.name for path in BOARDS.iterdir() if (path / "truth.json").is_file())
 
 

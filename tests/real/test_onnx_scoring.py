@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import Family, Shell
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.shell import Family, Shell
 
 from edgebench.errors import EdgebenchError
 from edgebench.records.settings import Settings

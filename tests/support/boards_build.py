@@ -1,6 +1,6 @@
 """Write tests/boards/: what fifteen machines show under `/`, with the truth beside each tree.
 
-Run `python tests/boards_build.py`; each board's folder is written anew. A test points
+Run `python tests/support/boards_build.py`; each board's folder is written anew. A test points
 EDGEBENCH_SYSROOT at one and compares what the code says with the folder's truth.json.
 
 Replayed, not measured: the trees are built from documentation, no board of this project was read.
@@ -24,7 +24,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parent / "boards"
+FOLDER = Path(__file__).parents[1] / "boards"
 NOT_REGISTERED = 'error=1 error_msg="Command not registered"'
 NAN_FILE = "usr/share/pmic-nan.txt"
 Board = dict[str, Any]
@@ -367,7 +367,7 @@ def truth(name: str, board: Board) -> dict[str, Any]:
     """Return what code that reads the tree should say."""
     flags = board.get("throttled")
     return {
-        "note": "replayed from documentation, not measured; written by tests/boards_build.py",
+        "note": "replayed from documentation, not measured; written by support/boards_build.py",
         "board": name,
         "family": board.get("family"),
         "model": board["model"],

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders import (
+from support.builders import (
     make_accuracy,
     make_artifact,
     make_energy,

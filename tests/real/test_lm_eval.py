@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Shell
-from test_cli import error_of
+from support.shell import Shell, error_of
 
 from edgebench.errors import BadFileError, UsageError
 from edgebench.records.task import Item, Task, TextTask

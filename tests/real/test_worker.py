@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 import pytest
-from conftest import MakeFake, Shell
+from support.shell import MakeFake, Shell
 
 QUICK = ("--device", "cpu", "--workload", "64+16", "--tasks", "none", "--json")
 

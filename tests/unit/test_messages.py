@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from builders import make_artifact, make_workload
 from hypothesis import given
 from hypothesis import strategies as st
+from support.builders import make_artifact, make_workload
 
 from edgebench.records.messages import (
     Close,

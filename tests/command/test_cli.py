@@ -13,7 +13,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from conftest import MakeFake, Shell
+from support.shell import MakeFake, Shell, error_of
 
 from edgebench.cli import COMMANDS, cli
 
@@ -24,16 +24,6 @@ def stored_lines(shell: Shell) -> list[dict[str, Any]]:
     """Return what lies in profiles/cpu."""
     files = sorted((shell.cwd / "profiles" / "cpu").glob("*.jsonl"))
     return [json.loads(line) for path in files for line in path.read_text().splitlines()]
-
-
-def error_of(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the error's line, after checking that it is one line and at most one hint."""
-    lines = [line for line in done.stderr.splitlines() if line]
-    assert lines[-1].startswith(("error: ", "hint: ")), done.stderr
-    assert "Traceback" not in done.stderr
-    errors = [line for line in lines if line.startswith("error: ")]
-    assert len(errors) == 1, done.stderr
-    return errors[0]
 
 
 # help
@@ -340,7 +330,7 @@ def test_names_from_files_are_only_text(edgebench: Shell, fakes: MakeFake) -> No
 
 # documents
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def documents() -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeFake, Shell
+from support.shell import MakeFake, Shell
 
 SOURCE = r"""
 #include <stdio.h>
@@ -134,7 +134,7 @@ def test_a_server_of_two_gpus_gives_their_joules(
 ) -> None:
     """The whole command: 50 and 100 W by polling, beside a replayed server's RAPL that is stuck."""
     fakes("q8_0", {"decode_s": 0.002, "prefill_s": 0.001})
-    board = Path(__file__).with_name("boards") / "server-two-gpu"
+    board = Path(__file__).parents[1] / "boards" / "server-two-gpu"
     there = Shell(
         edgebench.cwd,
         edgebench.env

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from builders import make_artifact, make_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.builders import make_artifact, make_run
 
 from edgebench.errors import BadFileError, UsageError
 from edgebench.records.base import safe_name

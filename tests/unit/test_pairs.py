@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from builders import make_accuracy, make_artifact, make_estimate, make_run, make_task_run
 from hypothesis import given
 from hypothesis import strategies as st
+from support.builders import make_accuracy, make_artifact, make_estimate, make_run, make_task_run
 
 from edgebench.analyze.compare import Group, compare
 from edgebench.analyze.rows import TaskFigures, summarize

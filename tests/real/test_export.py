@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from checkpoints import FAMILIES
-from conftest import Family, Shell, make_in_process
+from support.checkpoints import FAMILIES
+from support.shell import Family, Shell, make_in_process
 
 from edgebench.errors import BadFileError, UsageError
 from edgebench.sources.checkpoint import Allowed, open_checkpoint
@@ -106,7 +106,7 @@ LEVELS = ("f32", "fp32", "fp16", "int8", "int4")
 
 def agreement(*paths: Path | str) -> dict[str, dict[str, float]]:
     """Run artifacts on the same tokens; return how far each lies from the first."""
-    script = Path(__file__).with_name("agreement.py")
+    script = Path(__file__).parents[1] / "support/agreement.py"
     done = subprocess.run(
         [sys.executable, str(script), *map(str, paths)], capture_output=True, text=True, check=False
     )
@@ -351,7 +351,7 @@ def test_without_cache_and_network_both_ways_out_are_named(
 
 def test_smollm2_stands_in_both_formats_in_one_table(converting: Shell, tmp_path: Path) -> None:
     """The real model once end to end: checkpoint, levels of both formats, runs, one comparison."""
-    tool = Path(__file__).parents[1] / "tools/demo_checkpoint.py"
+    tool = Path(__file__).parents[2] / "tools/demo_checkpoint.py"
     made = subprocess.run(
         [sys.executable, str(tool), str(tmp_path / "smollm2")],
         capture_output=True, text=True, check=False, env=converting.env,

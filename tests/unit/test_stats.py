@@ -6,9 +6,9 @@ from math import comb, isclose
 
 import numpy as np
 import pytest
-from builders import make_estimate
 from hypothesis import given
 from hypothesis import strategies as st
+from support.builders import make_estimate
 
 from edgebench.stats.estimates import (
     holm,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import Shell
+from support.shell import Shell
 
 SHORT = ("--device", "cpu", "--workload", "32+8", "--tasks", "none", "--json")
 
