@@ -20,6 +20,9 @@ class DeviceInfo(Record):
     kernel: Text | None = None
     l4t: Text | None = None
     power_mode: Text | None = None
+    machine: Text | None = Field(
+        default=None, description="a salted hash of what tells this piece of hardware from others"
+    )
 
 
 class Snapshot(Record):

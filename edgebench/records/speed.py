@@ -1,8 +1,23 @@
-"""The figures of a workload: seconds, tokens per second, memory."""
+"""The figures of a workload: seconds by launch, tokens per second, memory."""
 
 from __future__ import annotations
 
-from edgebench.records.base import Count, Estimate, Positive, Real, Record
+from pydantic import Field
+
+from edgebench.records.base import Count, Estimate, Positive, Real, Record, Text
+from edgebench.records.device import Snapshot
+
+
+class Memory(Record):
+    """Memory of the worker process; file-backed pages apart, since the kernel may drop them."""
+
+    peak_rss_bytes: Count | None = None
+    anonymous_bytes: Count | None = None
+    file_bytes: Count | None = None
+    vram_bytes: Count | None = None
+    weights_bytes: Count | None = None
+    kv_cache_bytes: Count | None = None
+    system_delta_bytes: int | None = None
 
 
 class PhaseSpeed(Record):
@@ -21,23 +36,44 @@ class Percentiles(Record):
     p99: Positive
 
 
+class Launch(Record):
+    """One worker process's share of a case: what it took to load, and every repetition's seconds."""
+
+    round: Text = Field(description="shared by the levels that were measured in the same round")
+    turn: Count = Field(default=0, description="the level's place in its round, from 0")
+    load_s: Real
+    prefill_s: tuple[Positive, ...]
+    ttft_s: tuple[Positive, ...]
+    decode_s: tuple[Positive, ...]
+    token_s: tuple[Positive, ...] = Field(description="of each generated token, over repetitions")
+    warm_up_rounds: Count
+    settled: bool = Field(description="whether the last rounds of the warm-up agreed")
+    memory: Memory
+    before: Snapshot = Snapshot()
+    loaded: Snapshot = Field(default=Snapshot(), description="read while the processor was at work")
+    after: Snapshot = Snapshot()
+    foreign_cpu: Real | None = Field(
+        default=None, description="processors that other programs kept busy during the repetitions"
+    )
+
+
 class Speed(Record):
-    """What a workload took: load, prefill, decode, first token, each token."""
+    """What a workload took: load, prefill, decode, first token, each token.
+
+    Figures are over launches, each launch's own being the median of its repetitions.
+    """
 
     load_s: Real
     prefill: PhaseSpeed
     decode: PhaseSpeed
     ttft_s: Estimate
     token_latency_s: Percentiles
-
-
-class Memory(Record):
-    """Memory of the worker process; file-backed pages apart, since the kernel may drop them."""
-
-    peak_rss_bytes: Count | None = None
-    anonymous_bytes: Count | None = None
-    file_bytes: Count | None = None
-    vram_bytes: Count | None = None
-    weights_bytes: Count | None = None
-    kv_cache_bytes: Count | None = None
-    system_delta_bytes: int | None = None
+    decode_from: Count | None = Field(
+        default=None,
+        description="tokens of context at which decode starts; None: at the workload's depth, as "
+        "runs before 0.2 had it",
+    )
+    launches: tuple[Launch, ...] = Field(
+        default=(), description="empty in runs before 0.2, which had one launch"
+    )
+    discarded: Count = Field(default=0, description="launches that were measured again")
