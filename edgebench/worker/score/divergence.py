@@ -22,6 +22,7 @@ from typing import Any
 from edgebench.errors import EdgebenchError
 from edgebench.records.base import Estimate
 from edgebench.stats.estimates import proportion_estimate
+from edgebench.stats.logits import sum_row
 from edgebench.stats.resampling import mean_by_chunk
 from edgebench.worker.runtimes import Session
 from edgebench.worker.score.divergence_file import (
@@ -162,7 +163,7 @@ def _keep(
     mass, chance = np.empty(size, np.float32), np.empty(size, np.float32)
     found = []
     for row in range(rows.start, rows.stop):
-        top, log_sum, total = _softmax(logits[row], mass)
+        top, _, log_sum, total = sum_row(logits[row], mass)
         offset = (turn + row) * 20011 % size
         np.multiply(draws[offset : offset + size], np.float32(total * exact), out=chance)
         ids = np.flatnonzero(mass > chance)
@@ -188,27 +189,10 @@ def _look_up(
     mass = np.empty(logits.shape[1], np.float32)
     found = []
     for row in range(rows.start, rows.stop):
-        top, log_sum, _ = _softmax(logits[row], mass)
+        top, _, log_sum, _ = sum_row(logits[row], mass)
         of = [logits[row, ids[row]].astype(np.float64) - log_sum for ids in (likely, sampled)]
         found.append((log_sum - float(logits[row, targets[row]]), top, *of))
     return found
-
-
-def _softmax(values: Any, mass: Any) -> tuple[int, float, float]:
-    """Fill `mass` with exp(values - peak); return the likeliest token, log-sum-exp, mass's sum.
-
-    In single precision, summed by pairs. Raises EdgebenchError on NaN and infinite logits.
-    """
-    import numpy as np
-
-    top = int(values.argmax())
-    peak = float(values[top])
-    if not math.isfinite(peak):  # a NaN counts as the largest
-        raise EdgebenchError("the model gives logits that are not finite")
-    np.subtract(values, values[top], out=mass)
-    np.exp(mass, out=mass)
-    total = float(mass.sum())
-    return top, peak + math.log(total), total
 
 
 def measure_divergence(
