@@ -42,21 +42,26 @@ def command(context: click.Context, as_json: bool) -> None:
 @command.command("build")
 @click.argument("name", metavar="lm_eval:NAME")
 @click.option(
-    "--include", type=click.Path(path_type=Path),
+    "--include",
+    type=click.Path(path_type=Path),
     help="A folder with task YAML of your own, in lm-evaluation-harness's format.",
-)  # fmt: skip
+)
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many items.")
 @click.option(
-    "--fewshot", type=click.IntRange(0, 100),
+    "--fewshot",
+    type=click.IntRange(0, 100),
     help="Examples before each item; what the task says by default.",
-)  # fmt: skip
+)
 @click.option(
     "--allow-code", is_flag=True, help="Run the code that a task of --include brings (!function)."
 )
 @click.option(
-    "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("tasks"),
-    show_default=True, help="The folder for NAME.yaml and NAME.jsonl.",
-)  # fmt: skip
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("tasks"),
+    show_default=True,
+    help="The folder for NAME.yaml and NAME.jsonl.",
+)
 @common
 def build(name: str, output: Path, as_json: bool, **wishes: Any) -> None:
     """Build a task of lm-evaluation-harness into a task file.
@@ -74,7 +79,7 @@ def build(name: str, output: Path, as_json: bool, **wishes: Any) -> None:
 
     if not name.startswith(PREFIX):
         raise UsageError(
-            f"{name!r} is no task to build",
+            f"{name!r} isn't a task that can be built",
             hint=f"write {PREFIX}{name} for lm-evaluation-harness's task",
         )
     path = lm_eval_build.build(name, output, **wishes)
@@ -83,7 +88,7 @@ def build(name: str, output: Path, as_json: bool, **wishes: Any) -> None:
     if as_json:
         click.echo(json.dumps({**told, "file": str(path)}))
         return
-    _print_one(told, path)
+    _print_task(told, path)
     click.echo(f"Next: edgebench profile --tasks {path} --device cpu")
 
 
@@ -103,7 +108,7 @@ def check(file: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({**told, "file": str(file)}))
         return
-    _print_one(told, file)
+    _print_task(told, file)
 
 
 def _schema(path: Path) -> str:
@@ -130,7 +135,7 @@ def _told(task: Task | TextTask, schema: str) -> dict[str, Any]:
     return told | {
         "items": len(task.items),
         "metric": task.metric,
-        "skipped": [one.model_dump() for one in task.skipped],
+        "skipped": [skip.model_dump() for skip in task.skipped],
         "warnings": list(task.warnings),
     }
 
@@ -142,15 +147,15 @@ def _print(known: list[dict[str, Any]]) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
     for header in ("task", "schema", "items", "metric"):
         table.add_column(header, justify="right" if header == "items" else "left")
-    for one in known:
-        items = str(one["items"]) if one["items"] else f"{one['chunks']} chunks"
-        table.add_row(one["name"], one["schema"], items, one["metric"] or "divergence")
+    for task in known:
+        items = str(task["items"]) if task["items"] else f"{task['chunks']} chunks"
+        table.add_row(task["name"], task["schema"], items, task["metric"] or "divergence")
     Console().print(table)
     click.echo("Others: a file of your own (edgebench tasks check FILE.yaml), or a task of")
     click.echo("lm-evaluation-harness (edgebench tasks build lm_eval:arc_easy).")
 
 
-def _print_one(told: dict[str, Any], path: Path) -> None:
+def _print_task(told: dict[str, Any], path: Path) -> None:
     from collections import Counter
 
     from edgebench.report.format import plain
@@ -160,9 +165,9 @@ def _print_one(told: dict[str, Any], path: Path) -> None:
     else:
         what = f"{told['items']} items, schema {told['schema']}, metric {told['metric']}"
     click.echo(plain(f"{path}: {told['name']}: {what}", 400))
-    counts = Counter(one["reason"] for one in told.get("skipped", ()))
+    counts = Counter(skip["reason"] for skip in told.get("skipped", ()))
     for reason, count in counts.most_common():
-        some = [one["id"] for one in told["skipped"] if one["reason"] == reason][:3]
+        some = [skip["id"] for skip in told["skipped"] if skip["reason"] == reason][:3]
         dots = ", ..." if count > len(some) else ""
         click.echo(plain(f"left out: {count} ({reason}): {', '.join(some)}{dots}", 400))
     for warning in told.get("warnings", ()):

@@ -9,4 +9,4 @@ def first_fault(error: ValidationError, whole: str = "the whole") -> str:
     """Return `field: what was expected`; `whole` stands where no single field is at fault."""
     fault = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in fault["loc"]) or whole
-    return f"{field}: {fault['msg']}"
+    return f"{field}: {fault['msg'].removeprefix('Value error, ')}"

@@ -72,6 +72,17 @@ class Task(Record):
     skipped: tuple[Skip, ...] = Field(default=(), description="left out when the task was loaded")
     warnings: tuple[Text, ...] = ()
 
+    @property
+    def generates(self) -> bool:
+        """Return whether items are answered by generation, and not by likelihoods."""
+        return bool(self.items[0].answers)
+
+    @model_validator(mode="after")
+    def _is_of_one_kind(self) -> Task:
+        if len({bool(item.answers) for item in self.items}) > 1:
+            raise ValueError("some items have continuations and others answers")
+        return self
+
 
 class TextTask(Record):
     """A text over which levels' next-token distributions are compared with the reference's."""

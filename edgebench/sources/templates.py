@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +18,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from edgebench.errors import BadFileError
+from edgebench.records.spans import ChatTemplate
 
 LONGEST = 200_000  # characters of one rendered text
 
@@ -55,13 +56,13 @@ def _refuse(message: str) -> None:
 def compiled(source: str, what: str, chat: bool = False) -> Callable[[Mapping[str, Any]], str]:
     """Compile a template; return what renders it.
 
-    `what` names it in errors. Both raise BadFileError where the template is none, asks for what is
+    `what` names it in errors. Both raise BadFileError where it isn't a template, asks for what is
     not there, or tries what it may not.
     """
     try:
         template = _compiled(source, chat)
     except (TemplateError, RecursionError) as error:
-        raise BadFileError(f"{what} is no Jinja template: {str(error)[:300]}") from None
+        raise BadFileError(f"{what} isn't a Jinja template: {str(error)[:300]}") from None
 
     def render(values: Mapping[str, Any]) -> str:
         try:
@@ -73,3 +74,24 @@ def compiled(source: str, what: str, chat: bool = False) -> Callable[[Mapping[st
         return text
 
     return render
+
+
+def render_chat(
+    template: ChatTemplate, messages: Sequence[Mapping[str, str]], generation_prompt: bool = True
+) -> str:
+    """Render messages by an artifact's chat template, up to where its answer begins.
+
+    Without `generation_prompt` the text ends with the last message. Raises BadFileError as
+    `compiled` does.
+    """
+    render = compiled(template.source, "the artifact's chat template", chat=True)
+    return render(
+        {
+            "messages": messages,
+            "add_generation_prompt": generation_prompt,
+            "bos_token": template.bos,
+            "eos_token": template.eos,
+            "tools": None,
+            "documents": None,
+        }
+    )

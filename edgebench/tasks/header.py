@@ -6,16 +6,16 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edgebench.errors import BadFileError, nearest
 from edgebench.records.answers import PATTERNS
 from edgebench.records.base import LongText, Text
+from edgebench.records.faults import first_fault
 from edgebench.records.task import Generation, Metric
-from edgebench.tasks.rows import Schema, first_fault
+from edgebench.sources.yaml_lines import LinedYaml, load_yaml
+from edgebench.tasks.rows import Schema
 
-LARGEST = 1_000_000  # bytes of a header
 METRICS: dict[str, tuple[Metric, ...]] = {  # the first is the default
     "multiple_choice": ("acc_norm", "acc", "acc_token"),
     "partial": ("acc", "acc_norm", "acc_token"),
@@ -94,53 +94,33 @@ class Header(BaseModel):
 
 def read_header(path: Path) -> Header:
     """Read a task file's header; raise BadFileError with the line and field of what is wrong."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(LARGEST + 1)
-    except OSError as error:
-        raise BadFileError(f"can't read {path}: {error.strerror}") from None
-    if len(raw) > LARGEST:
-        raise BadFileError(f"{path} is larger than a header can be", hint="is it the data?")
-    try:
-        text = raw.decode("utf-8-sig")
-        loaded = yaml.safe_load(text)
-        lines = _lines(text)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise BadFileError(f"{path} is no YAML: {' '.join(str(error).split())[:300]}") from None
-    if not isinstance(loaded, dict):
-        raise BadFileError(f"{path} is no task header", hint="write name:, data: and schema: there")
-    try:
-        header = Header.model_validate(loaded)
-    except ValidationError as error:
-        raise _fault(path, error, lines) from None
-    return _checked(path, header, lines)
-
-
-def _lines(text: str) -> dict[str, int]:
-    """Return the line on which each field stands."""
-    node = yaml.compose(text, yaml.SafeLoader)
-    if not isinstance(node, yaml.MappingNode):
-        return {}
-    return {str(key.value): key.start_mark.line + 1 for key, _ in node.value}
-
-
-def _fault(path: Path, error: ValidationError, lines: dict[str, int]) -> BadFileError:
-    first: Any = error.errors(include_url=False)[0]
-    field = str(first["loc"][0]) if first["loc"] else ""
-    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
-        known = [one.alias or name for name, one in Header.model_fields.items()]
-        return BadFileError(
-            f"{_place(path, field, lines)}: no such field", hint=nearest(field, known)
+    lined = load_yaml(path)
+    if not isinstance(lined.data, dict):
+        raise BadFileError(
+            f"{path} isn't a task's header", hint="write name:, data: and schema: there"
         )
-    place = f"{path}, line {lines[field]}" if field in lines else str(path)
+    try:
+        header = Header.model_validate(lined.data)
+    except ValidationError as error:
+        raise _fault(path, error, lined) from None
+    return _checked(path, header, lined)
+
+
+def _fault(path: Path, error: ValidationError, lined: LinedYaml) -> BadFileError:
+    first = error.errors(include_url=False)[0]
+    place = f"{path}, line {lined.line(*first['loc'])}"
+    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+        field = str(first["loc"][0])
+        known = [one.alias or name for name, one in Header.model_fields.items()]
+        return BadFileError(f"{place}, {field}: no such field", hint=nearest(field, known))
     return BadFileError(f"{place}, {first_fault(error)}")
 
 
-def _checked(path: Path, header: Header, lines: dict[str, int]) -> Header:
+def _checked(path: Path, header: Header, lined: LinedYaml) -> Header:
     if header.metric and header.metric not in METRICS[header.kind]:
         wanted = ", ".join(METRICS[header.kind]) or "none"
         raise BadFileError(
-            f"{_place(path, 'metric', lines)}: {header.metric} does not go with the schema "
+            f"{_place(path, 'metric', lined)}: {header.metric} doesn't go with the schema "
             f"{header.kind}",
             hint=f"known there: {wanted}",
         )
@@ -149,11 +129,11 @@ def _checked(path: Path, header: Header, lines: dict[str, int]) -> Header:
             re.compile(header.answer_pattern)
         except (re.error, RecursionError, OverflowError) as error:
             raise BadFileError(
-                f"{_place(path, 'answer_pattern', lines)}: no regular expression: {error}",
+                f"{_place(path, 'answer_pattern', lined)}: not a regular expression: {error}",
                 hint=f"or one of {', '.join(PATTERNS)}",
             ) from None
     return header
 
 
-def _place(path: Path, field: str, lines: dict[str, int]) -> str:
-    return f"{path}, line {lines.get(field, 1)}, {field}"
+def _place(path: Path, field: str, lined: LinedYaml) -> str:
+    return f"{path}, line {lined.line(field)}, {field}"

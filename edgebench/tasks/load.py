@@ -18,19 +18,11 @@ from pydantic import ValidationError
 from edgebench.errors import BadFileError, UsageError, nearest
 from edgebench.records.accuracy import Skip
 from edgebench.records.answers import extracted
+from edgebench.records.faults import first_fault
 from edgebench.records.task import Item, Task, TextTask
 from edgebench.sources.templates import compiled
 from edgebench.tasks.header import Header, read_header
-from edgebench.tasks.rows import (
-    SCHEMAS,
-    CompletionRow,
-    GenerationRow,
-    MultipleChoiceRow,
-    PartialRow,
-    Row,
-    first_fault,
-    read_rows,
-)
+from edgebench.tasks.rows import ITEM_ROWS, GenerationRow, ItemRow, R, TextRow, read_rows
 
 BUILT_IN = ("basics", "divergence")
 MANY_ITEMS = 20  # from here on an answer that is always at one place is no accident
@@ -57,13 +49,13 @@ def load_task(name: str) -> Task | TextTask:
 def read_task(path: Path) -> Task | TextTask:
     """Read a task file: its header, and the rows that it names."""
     header = read_header(path)
-    rows = _rows(path.parent / header.data, SCHEMAS[header.kind])
+    data = path.parent / header.data
     if header.kind == "text":
-        return _text_task(header, [str(row.model_dump()["text"]) for _, row in rows])
-    return _Builder(path, header).task(rows)
+        return _text_task(header, [row.text for _, row in _rows(data, TextRow)])
+    return _Builder(path, header).task(_rows(data, ITEM_ROWS[header.kind]))
 
 
-def _rows(path: Path, kind: type[Row]) -> list[tuple[int, Row]]:
+def _rows(path: Path, kind: type[R]) -> list[tuple[int, R]]:
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -76,7 +68,7 @@ def _text_task(header: Header, parts: Sequence[str]) -> TextTask:
     try:
         return TextTask(name=header.name, text=text, sha256=_digest(text), chunks=header.chunks)
     except ValidationError as error:
-        raise BadFileError(f"task {header.name}, {first_fault(error)}") from None
+        raise BadFileError(f"task {header.name}, {first_fault(error, 'the text')}") from None
 
 
 @dataclass(frozen=True)
@@ -98,7 +90,7 @@ class _Builder:
         if header.cluster:
             self._cluster = compiled(header.cluster, f"{path.name}, cluster")
 
-    def task(self, rows: Sequence[tuple[int, Row]]) -> Task:
+    def task(self, rows: Sequence[tuple[int, ItemRow]]) -> Task:
         """Render all items; leave out, and count, what can't be scored."""
         header = self._header
         examples, rows = self._examples(rows)
@@ -107,9 +99,8 @@ class _Builder:
             rows = [rows[i * len(rows) // header.limit] for i in range(header.limit)]
         items, skipped = [], []
         for number, row in rows:
-            reason = _unusable(row)
-            if reason:
-                skipped.append(Skip(id=row.id, reason=reason))
+            if row.unusable:
+                skipped.append(Skip(id=row.id, reason=row.unusable))
                 continue
             with _Named(f"{header.data}, line {number}"):
                 items.append(self._item(row, examples))
@@ -128,24 +119,26 @@ class _Builder:
             )
         )
 
-    def _item(self, row: Row, examples: Sequence[_Example]) -> Item:
+    def _item(self, row: ItemRow, examples: Sequence[_Example]) -> Item:
         values = row.model_dump()
         field = self._header.fewshot.match if self._header.fewshot else None
         wanted = str(values.get(field)) if field else ""
-        shots = [one.text for one in examples if one.match == wanted]
+        shots = [example.text for example in examples if example.match == wanted]
         if self._header.fewshot:
             shots = shots[: self._header.fewshot.count]
         head = "".join(shot + SEPARATOR for shot in shots)
-        contexts = tuple(head + self._prompt(one) for one in _contexts(row, values))
+        contexts = tuple(head + self._prompt(rendering) for rendering in row.renderings)
         cluster = self._cluster(values)[:10_000] if self._cluster else ""
         if isinstance(row, GenerationRow) or self._header.chosen_metric == "exact_match":
             pattern = self._header.generation.answer_pattern
-            answers = tuple(extracted(text, pattern) or text.strip() for text in _answers(row))
+            answers = tuple(extracted(text, pattern) or text.strip() for text in row.options)
             return Item(id=row.id, contexts=contexts, answers=answers, cluster=cluster)
-        joined = [self._joined(contexts[0], one) for one in _continuations(row)]
-        gold = int(values.get("gold", 0))
         return Item(
-            id=row.id, contexts=contexts, continuations=tuple(joined), gold=gold, cluster=cluster
+            id=row.id,
+            contexts=contexts,
+            continuations=tuple(self._joined(contexts[0], option) for option in row.options),
+            gold=row.right,
+            cluster=cluster,
         )
 
     def _joined(self, context: str, continuation: str) -> str:
@@ -154,8 +147,8 @@ class _Builder:
         return continuation if bare else self._header.delimiter + continuation
 
     def _examples(
-        self, rows: Sequence[tuple[int, Row]]
-    ) -> tuple[list[_Example], Sequence[tuple[int, Row]]]:
+        self, rows: Sequence[tuple[int, ItemRow]]
+    ) -> tuple[list[_Example], Sequence[tuple[int, ItemRow]]]:
         """Render few-shot examples; those taken from the task's own rows are not scored."""
         fewshot = self._header.fewshot
         if fewshot is None:
@@ -167,18 +160,16 @@ class _Builder:
                     f"{len(rows)} items"
                 )
             return [self._example(row) for _, row in rows[: fewshot.count]], rows[fewshot.count :]
-        others = _rows(self._path.parent / fewshot.data, SCHEMAS[self._header.kind])
+        others = _rows(self._path.parent / fewshot.data, ITEM_ROWS[self._header.kind])
         return [self._example(row) for _, row in others], rows
 
-    def _example(self, row: Row) -> _Example:
-        values = row.model_dump()
-        gold = int(values.get("gold", 0))
-        contexts = _contexts(row, values)
-        answers = _continuations(row) if not isinstance(row, GenerationRow) else _answers(row)
-        context = self._prompt(contexts[min(gold, len(contexts) - 1)])
-        text = context + self._joined(context, answers[min(gold, len(answers) - 1)])
+    def _example(self, row: ItemRow) -> _Example:
+        # What is right is one of several contexts, or one of several options.
+        contexts, options = row.renderings, row.options
+        context = self._prompt(contexts[min(row.right, len(contexts) - 1)])
+        text = context + self._joined(context, options[min(row.right, len(options) - 1)])
         field = self._header.fewshot.match if self._header.fewshot else None
-        return _Example(text, str(values.get(field)) if field else "")
+        return _Example(text, str(row.model_dump().get(field)) if field else "")
 
 
 class _Named:
@@ -192,40 +183,9 @@ class _Named:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if isinstance(error, ValidationError):
-            fault = first_fault(error).replace("Value error, ", "")
-            raise BadFileError(f"{self._where}, {fault}") from None
+            raise BadFileError(f"{self._where}, {first_fault(error, 'the item')}") from None
         if isinstance(error, BadFileError):
             raise BadFileError(f"{self._where}: {error.message}", hint=error.hint) from None
-
-
-def _contexts(row: Row, values: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the values to render a prompt of, one for each context."""
-    if isinstance(row, PartialRow):
-        return [values | {"context": option} for option in row.context_options]
-    return [values]
-
-
-def _continuations(row: Row) -> tuple[str, ...]:
-    if isinstance(row, MultipleChoiceRow):
-        return row.choices
-    assert isinstance(row, (PartialRow, CompletionRow))
-    return (row.continuation,)
-
-
-def _answers(row: Row) -> tuple[str, ...]:
-    if isinstance(row, CompletionRow):
-        return (row.continuation,)
-    assert isinstance(row, GenerationRow)
-    return row.answers or (row.answer or "",)
-
-
-def _unusable(row: Row) -> str | None:
-    """Return why a row can't be scored fairly, or None."""
-    if isinstance(row, MultipleChoiceRow) and len(set(row.choices)) < len(row.choices):
-        return "a choice stands twice"
-    if isinstance(row, PartialRow) and len(set(row.context_options)) < len(row.context_options):
-        return "a context stands twice"
-    return None
 
 
 def _clustered(items: list[Item]) -> tuple[Item, ...]:

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from edgebench.errors import BadFileError
 from edgebench.records.base import LongText
+from edgebench.records.faults import first_fault
 
 Schema = Literal["multiple_choice", "partial", "completion", "generation", "text"]
 LONGEST_LINE = 4_000_000  # bytes
@@ -33,35 +41,112 @@ class Row(BaseModel):
     id: Annotated[str, Field(min_length=1, max_length=1000), BeforeValidator(_as_text)]
 
 
-class MultipleChoiceRow(Row):
+class ItemRow(Row):
+    """A line that becomes an item: contexts, and what may follow them."""
+
+    @property
+    def renderings(self) -> list[dict[str, Any]]:
+        """Return the values to render a prompt of, one for each context."""
+        return [self.model_dump()]
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Return what may follow a context: choices, the one continuation, or the answers."""
+        raise NotImplementedError
+
+    @property
+    def right(self) -> int:
+        """Return the place of what is right, among the contexts or the options."""
+        return 0
+
+    @property
+    def unusable(self) -> str | None:
+        """Return why this row can't be scored fairly, or None."""
+        return None
+
+
+class MultipleChoiceRow(ItemRow):
     """A context and the choices that may follow it."""
 
     context: Plain = ""
     choices: Choices
     gold: Annotated[int, Field(ge=0)]
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Return the choices."""
+        return self.choices
 
-class PartialRow(Row):
+    @property
+    def right(self) -> int:
+        """Return the right choice's place."""
+        return self.gold
+
+    @property
+    def unusable(self) -> str | None:
+        """Tell of a choice that stands twice."""
+        return "a choice stands twice" if len(set(self.choices)) < len(self.choices) else None
+
+
+class PartialRow(ItemRow):
     """Contexts that may come before one continuation."""
 
     context_options: Choices
     continuation: Filled
     gold: Annotated[int, Field(ge=0)]
 
+    @property
+    def renderings(self) -> list[dict[str, Any]]:
+        """Return the row's values with each context in turn."""
+        values = self.model_dump()
+        return [values | {"context": option} for option in self.context_options]
 
-class CompletionRow(Row):
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Return the continuation."""
+        return (self.continuation,)
+
+    @property
+    def right(self) -> int:
+        """Return the right context's place."""
+        return self.gold
+
+    @property
+    def unusable(self) -> str | None:
+        """Tell of a context that stands twice."""
+        listed = self.context_options
+        return "a context stands twice" if len(set(listed)) < len(listed) else None
+
+
+class CompletionRow(ItemRow):
     """A context and the one continuation that is right."""
 
     context: Plain
     continuation: Filled
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Return the continuation."""
+        return (self.continuation,)
 
-class GenerationRow(Row):
+
+class GenerationRow(ItemRow):
     """A question, and its answer or answers."""
 
     question: Filled
     answer: Filled | None = None
     answers: Annotated[tuple[Filled, ...], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _has_an_answer(self) -> GenerationRow:
+        if not self.options:
+            raise ValueError("it has neither answer nor answers")
+        return self
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Return the answers that count."""
+        return self.answers or ((self.answer,) if self.answer else ())
 
 
 class TextRow(Row):
@@ -70,12 +155,11 @@ class TextRow(Row):
     text: Plain
 
 
-SCHEMAS: dict[str, type[Row]] = {
+ITEM_ROWS: dict[str, type[ItemRow]] = {
     "multiple_choice": MultipleChoiceRow,
     "partial": PartialRow,
     "completion": CompletionRow,
     "generation": GenerationRow,
-    "text": TextRow,
 }
 
 
@@ -91,7 +175,9 @@ def read_rows(where: str, raw: bytes, kind: type[R]) -> list[tuple[int, R]]:
         try:
             row = kind.model_validate_json(line)
         except ValidationError as error:
-            raise BadFileError(f"{where}, line {number}, {first_fault(error)}") from None
+            raise BadFileError(
+                f"{where}, line {number}, {first_fault(error, 'the item')}"
+            ) from None
         if row.id in seen:
             raise BadFileError(
                 f"{where}, line {number}, id: {row.id!r} stands on line {seen[row.id]} already"
@@ -119,10 +205,3 @@ def _lines(where: str, raw: bytes) -> Iterator[tuple[int, str]]:
             ) from None
         if text.strip():
             yield number, text
-
-
-def first_fault(error: ValidationError) -> str:
-    """Return the first fault's field and what was expected there."""
-    first: Any = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "the item"
-    return f"{field}: {first['msg']}"
