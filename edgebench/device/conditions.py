@@ -10,7 +10,7 @@ import os
 import re
 from pathlib import Path
 
-from edgebench.device.system import available_bytes, compute_cores, read_text, root
+from edgebench.device.system import available_bytes, read_text, root
 from edgebench.records.device import Snapshot
 
 CPUS = "sys/devices/system/cpu"
@@ -18,7 +18,6 @@ EMC = "/sys/kernel/debug/bpmp/debug/clk/emc/rate"
 # vcgencmd get_throttled: bits 0 to 3 are now, 16 to 19 at some time since the start.
 THROTTLED_NOW = 0x0000F
 THROTTLED_BEFORE = 0xF0000
-WARM_C = 10.0
 _MODE = re.compile(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=([\w.-]+)")
 _L4T = re.compile(r"R(\d+) \(release\), REVISION: ([\d.]+)")
 
@@ -159,42 +158,3 @@ def _on_battery() -> bool | None:
         text for path in _under("sys/class/power_supply/BAT*/status") if (text := _text(path))
     ]
     return any(state == "Discharging" for state in states) if states else None
-
-
-def condition_warnings(before: Snapshot, after: Snapshot) -> tuple[str, ...]:
-    """Say what in the machine's condition may have moved the figures."""
-    return (*_at_start(before), *_changes(before, after))
-
-
-def _at_start(before: Snapshot) -> list[str]:
-    found = []
-    if before.governor and before.governor != "performance":
-        found.append(f"CPU governor is {before.governor}, not performance")
-    if before.clocks_fixed is False:
-        found.append("clocks are free to move; type: sudo jetson_clocks")
-    if before.load is not None and before.load > 0.5 * compute_cores():
-        found.append(f"load was {before.load:.1f} before the case")
-    if before.on_battery:
-        found.append("the machine runs on its battery, which may hold clocks down")
-    if before.throttled:
-        found.append("the machine was throttled before the case began")
-    return found
-
-
-def _changes(before: Snapshot, after: Snapshot) -> list[str]:
-    found = []
-    for name, start in before.temperature_c.items():
-        end = after.temperature_c.get(name)
-        if end is not None and end - start > WARM_C:
-            found.append(f"{name} warmed from {start:.0f} to {end:.0f} °C")
-    if after.throttled and not before.throttled:
-        found.append("the machine was throttled during the case")
-    elif after.throttled_before and before.throttled_before is False:
-        found.append("the machine was throttled at some time during the case")
-    for name in ("governor", "power_mode", "on_battery"):
-        a, b = getattr(before, name), getattr(after, name)
-        if a != b and a is not None and b is not None:
-            found.append(f"{name.replace('_', ' ')} changed from {a} to {b} during the case")
-    if (after.swap_used_bytes or 0) - (before.swap_used_bytes or 0) > 64 * 2**20:
-        found.append("the system swapped during the case: speeds are of the disk, too")
-    return found

@@ -17,25 +17,15 @@ from edgebench.device.meters import METERS, find_meters
 from edgebench.device.sampler import find_pace
 from edgebench.device.system import available_bytes, compute_cores
 from edgebench.errors import MissingExtraError
-from edgebench.plan.devices import DeviceEntry
-from edgebench.records.base import Record, Text
-from edgebench.records.device import Snapshot
+from edgebench.records.device import DeviceEntry, Snapshot
 from edgebench.records.formats import PACKAGES, runtime_version
+from edgebench.records.messages import Check
 
 COPY_BYTES = 128 << 20
 MATRIX = 1024
 ROUNDS = 5
 HOT_C = 75.0
 LITTLE_BYTES = 1 << 30
-
-
-class Check(Record):
-    """One line of the preflight."""
-
-    name: Text
-    status: Literal["ok", "warning", "failure"]
-    message: Text
-    hint: Text = ""
 
 
 def preflight(entry: DeviceEntry) -> Iterator[Check]:

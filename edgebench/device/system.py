@@ -1,4 +1,4 @@
-"""This machine: its name, its cores, a process's memory, kills for memory.
+"""This machine: its cores, its processor's time, a process's memory.
 
 Knows Linux's files under one root, `/` unless EDGEBENCH_SYSROOT names another. What a machine
 does not tell is None or absent. Changes nothing.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 from edgebench.records.speed import Memory
 
@@ -62,14 +64,6 @@ def cpu_model() -> str | None:
     return platform.processor() or platform.machine() or None
 
 
-def os_name() -> str | None:
-    text = read_text("/etc/os-release") or ""
-    for line in text.splitlines():
-        if line.startswith("PRETTY_NAME="):
-            return line.split("=", 1)[1].strip('"')
-    return platform.system()
-
-
 def process_memory() -> Memory:
     """Return this process's peak and present memory by /proc/self/status."""
     status: dict[str, int] = {}
@@ -95,10 +89,34 @@ def available_bytes() -> int:
     return int(psutil.virtual_memory().available)
 
 
-def memory_kills() -> int:
-    """Return how many processes the kernel has killed for memory since it started."""
-    for line in (read_text("/proc/vmstat") or "").splitlines():
-        key, _, value = line.partition(" ")
-        if key == "oom_kill" and value.isdigit():
-            return int(value)
-    return 0
+def cpu_times() -> CpuTimes:
+    """Return the processor seconds spent so far, by the whole machine and by this process.
+
+    Time that a hypervisor took away counts as the machine's: it was not ours.
+    """
+    import psutil
+
+    whole = psutil.cpu_times()
+    busy = sum(whole) - whole.idle - getattr(whole, "iowait", 0.0) - getattr(whole, "guest", 0.0)
+    own = os.times()
+    return CpuTimes(time.monotonic(), busy, own.user + own.system + own.children_user
+                    + own.children_system)
+
+
+class CpuTimes(NamedTuple):
+    """Seconds: of the clock, of all processors at work, and of those that worked for us."""
+
+    at_s: float
+    busy_s: float
+    own_s: float
+
+
+def foreign_cpu(begin: CpuTimes, end: CpuTimes) -> float | None:
+    """Return how many processors others kept busy in between; None where that can't be told.
+
+    The kernel counts in hundredths of a second, so a fifth of a second is the least that tells.
+    """
+    wall_s = end.at_s - begin.at_s
+    if wall_s < 0.2:
+        return None
+    return max(0.0, (end.busy_s - begin.busy_s) - (end.own_s - begin.own_s)) / wall_s

@@ -1,4 +1,4 @@
-"""The registry of devices, and which of them this machine is.
+"""The registry of devices, and which of them a machine is that said hello.
 
 Knows devices.yaml: the one that is installed, then the working folder's, the user's and the one
 that was named, each merged over the last. Measures nothing.
@@ -6,44 +6,20 @@ that was named, each merged over the last. Measures nothing.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edgebench.device.conditions import l4t, power_mode
-from edgebench.device.system import cpu_model, os_name, read_text, root
 from edgebench.errors import BadFileError, DeviceError, UsageError, nearest
-from edgebench.records.device import DeviceInfo
+from edgebench.records.device import DeviceEntry
+from edgebench.records.messages import Hello
 from edgebench.records.settings import Settings
 
 MAX_FILE_BYTES = 1 << 20
-
-
-class DeviceEntry(BaseModel):
-    """One entry; an entry of a later file changes only the fields it names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["cpu", "cuda", "family", "board"] = "board"
-    description: Annotated[str, Field(max_length=200)] = ""
-    family: str | None = None
-    match: tuple[str, ...] = ()
-    match_cpu: tuple[str, ...] = ()
-    soc: str | None = None
-    cpu: str | None = None
-    gpu: str | None = None
-    memory_gib: Annotated[float, Field(gt=0)] | None = None
-    bandwidth_gb_s: dict[str, Annotated[float, Field(gt=0)]] = {}
-    peak_tops: dict[str, Annotated[float, Field(gt=0)]] = {}
-    sensors: tuple[str, ...] = ()
-    extras: tuple[str, ...] = ()
-    host: str | None = None
-    settings: Settings = Settings()
 
 
 class _File(BaseModel):
@@ -53,64 +29,68 @@ class _File(BaseModel):
 
 
 @dataclass(frozen=True)
+class Device:
+    """An entry of the registry under its name."""
+
+    name: str
+    entry: DeviceEntry
+
+    @property
+    def settings(self) -> Settings:
+        """Return the settings that suit it."""
+        return self.entry.settings
+
+
+THIS_MACHINE = Device("cpu", DeviceEntry(kind="cpu"))  # whatever it is, workers start on it
+
+
+@dataclass(frozen=True)
 class Registry:
     """All devices by name, and the files they came from."""
 
     devices: dict[str, DeviceEntry]
     files: tuple[Path, ...]
 
-    def here(self) -> str:
-        """Return the name of the board that this machine is, or `cpu`."""
-        model, cpu = read_text("/proc/device-tree/model") or "", cpu_model() or ""
+    def check(self, name: str) -> None:
+        """Raise UsageError on a device that no file names."""
+        if name not in self.devices:
+            raise UsageError(f"unknown device {name!r}", hint=nearest(name, self.devices))
+
+    def board_of(self, hello: Hello) -> str:
+        """Return the name of the board that a worker said it runs on, or `cpu`."""
+        model, cpu = hello.device.board or "", hello.device.cpu or ""
         matches = [
             (len(prefix), name)
             for name, entry in self.devices.items()
-            for text, prefixes in ((model, entry.match), (cpu, entry.match_cpu))
+            for told, prefixes in ((model, entry.match), (cpu, entry.match_cpu))
             for prefix in prefixes
-            if text.startswith(prefix)
+            if told.startswith(prefix)
         ]
         return max(matches)[1] if matches else "cpu"
 
-    def resolve(self, name: str) -> str:
-        """Return the device that `name` stands for on this machine.
+    def resolve(self, name: str, hello: Hello) -> Device:
+        """Return the device that `name` stands for on the machine that said hello.
 
-        Raises UsageError on an unknown name, DeviceError where it is not this machine.
+        Raises UsageError on an unknown name, DeviceError where it is not that machine.
         """
-        if name not in self.devices:
-            raise UsageError(f"unknown device {name!r}", hint=nearest(name, self.devices))
-        entry, here = self.devices[name], self.here()
+        self.check(name)
+        entry, here = self.devices[name], self.board_of(hello)
         if entry.kind == "cpu" or name == here:
-            return name
+            return Device(name, entry)
         if entry.kind == "cuda":
-            if (root() / "dev/nvidiactl").exists():
-                return name
+            if hello.nvidia:
+                return Device(name, entry)
             raise DeviceError(
-                "this machine has no NVIDIA GPU, or its driver is not loaded",
+                "this machine has no NVIDIA GPU, or its driver isn't loaded",
                 hint="nvidia-smi should list it; edgebench profile --device cpu runs here",
             )
         if entry.kind == "family" and self.devices[here].family == name:
-            return here
+            return Device(here, self.devices[here])
         raise DeviceError(
             f"this machine is {here}, not {name}",
             hint=f"install edgebench on the {name} and type "
             f"edgebench profile --device {name} there",
         )
-
-
-def this_device(name: str) -> DeviceInfo:
-    """Describe this machine as the device `name`."""
-    import psutil
-
-    return DeviceInfo(
-        name=name,
-        board=read_text("/proc/device-tree/model"),
-        cpu=cpu_model(),
-        memory_bytes=psutil.virtual_memory().total,
-        os=os_name(),
-        kernel=platform.release(),
-        l4t=l4t(),
-        power_mode=power_mode(),
-    )
 
 
 def default_files() -> list[Path]:

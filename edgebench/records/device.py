@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, Literal
 
-from edgebench.records.base import Count, Real, Record, Text
+from pydantic import ConfigDict, Field
+
+from edgebench.records.base import Count, Positive, Real, Record, Text
+from edgebench.records.settings import Settings
 
 
 class DeviceInfo(Record):
     """The machine that a run was measured on."""
 
-    name: Text
+    name: Text = Field(default="", description="its name in devices.yaml")
     board: Text | None = None
     soc: Text | None = None
     cpu: Text | None = None
@@ -49,6 +52,9 @@ class Conditions(Record):
     """Snapshots around a case and what they warn of."""
 
     before: Snapshot = Snapshot()
+    loaded: Snapshot | None = Field(
+        default=None, description="read while the processor was at work, in the last launch"
+    )
     after: Snapshot = Snapshot()
     warnings: tuple[Text, ...] = ()
 
@@ -71,3 +77,25 @@ class RuntimeInfo(Record):
     micro_batch: Count
     context: Count
     load_mode: Text = "auto"
+
+
+class DeviceEntry(Record):
+    """An entry of devices.yaml; one of a later file changes only the fields that it names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["cpu", "cuda", "family", "board"] = "board"
+    description: Annotated[str, Field(max_length=200)] = ""
+    family: str | None = None
+    match: tuple[str, ...] = ()
+    match_cpu: tuple[str, ...] = ()
+    soc: str | None = None
+    cpu: str | None = None
+    gpu: str | None = None
+    memory_gib: Positive | None = None
+    bandwidth_gb_s: dict[str, Positive] = Field(default={})
+    peak_tops: dict[str, Positive] = Field(default={})
+    sensors: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
+    host: str | None = None
+    settings: Settings = Settings()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import importlib.metadata
+from collections.abc import Mapping
 
 from edgebench.errors import MissingExtraError
 
@@ -32,3 +32,20 @@ def runtime_version(name: str) -> str:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             return importlib.metadata.version(package)
     raise MissingExtraError(packages[0], extra)
+
+
+def installed_runtimes() -> dict[str, str]:
+    """Return runtime -> version for those that are installed, without loading any."""
+    versions = {"fake": runtime_version("fake")}
+    for name in PACKAGES:
+        with contextlib.suppress(MissingExtraError):
+            versions[name] = runtime_version(name)
+    return versions
+
+
+def required_version(runtime: str, installed: Mapping[str, str]) -> str:
+    """Return a runtime's version among those installed; raise MissingExtraError without it."""
+    if runtime not in installed:
+        packages, extra = PACKAGES[runtime]
+        raise MissingExtraError(packages[0], extra)
+    return installed[runtime]

@@ -14,8 +14,9 @@ from edgebench.errors import EdgebenchError
 from edgebench.records.accuracy import Divergence, ItemResult, Skip
 from edgebench.records.artifact import Artifact
 from edgebench.records.base import Count, Positive, Real, Record, Text
-from edgebench.records.device import RuntimeInfo, Snapshot
+from edgebench.records.device import DeviceEntry, DeviceInfo, RuntimeInfo, Snapshot
 from edgebench.records.energy import Timeline
+from edgebench.records.faults import first_fault
 from edgebench.records.run import RunError, Status
 from edgebench.records.settings import Settings, Workload
 from edgebench.records.speed import Memory
@@ -36,14 +37,11 @@ class Open(Record):
     meters: tuple[Text, ...] = ("auto",)
 
 
-class SpeedTest(Record):
-    """Run repetitions of a workload; warm up first where asked."""
+class MeasureSpeed(Record):
+    """Warm up, measure idle power where there is a meter, and run the workload's repetitions."""
 
     request: Literal["speed"] = "speed"
     workload: Workload
-    repetitions: Count
-    warm_up: bool
-    idle: bool = Field(default=False, description="measure idle power after the repetitions")
 
 
 class ScoreTask(Record):
@@ -67,14 +65,35 @@ class CompareText(Record):
     make: bool
 
 
+class Preflight(Record):
+    """Check that this machine is ready to be measured as the device `entry`."""
+
+    request: Literal["preflight"] = "preflight"
+    entry: DeviceEntry
+
+
 class Close(Record):
     """Free the session and end the process."""
 
     request: Literal["close"] = "close"
 
 
-AnyRequest = Open | SpeedTest | ScoreTask | CompareText | Close
+AnyRequest = Open | MeasureSpeed | ScoreTask | CompareText | Preflight | Close
 Request = Annotated[AnyRequest, Field(discriminator="request")]
+
+
+class Hello(Record):
+    """The worker's first reply, before it is asked: all that the host knows of the machine."""
+
+    reply: Literal["hello"] = "hello"
+    edgebench: Text = Field(description="the version of edgebench that the worker is of")
+    device: DeviceInfo = Field(description="without a name: the host's registry gives it")
+    compute_cores: Count = Field(description="physical ones, or the big ones where they differ")
+    logical_cores: Count
+    free_bytes: Count
+    nvidia: bool = Field(description="whether an NVIDIA driver is loaded")
+    runtimes: dict[str, Text] = Field(description="installed runtime -> its package's version")
+    conditions: Snapshot
 
 
 class Opened(Record):
@@ -99,13 +118,16 @@ class Trial(Record):
 
 
 class SpeedResult(Record):
-    """Repetitions of a workload, and the memory and condition after them."""
+    """A launch's repetitions of a workload, and the memory and conditions around them."""
 
     reply: Literal["speed"] = "speed"
     trials: tuple[Trial, ...]
     warm_up_rounds: Count
+    settled: bool
     memory: Memory
+    loaded: Snapshot
     after: Snapshot
+    foreign_cpu: Real | None
     timelines: tuple[Timeline, ...] = ()
     energy_reason: Text | None = None
 
@@ -131,6 +153,22 @@ class DivergenceResult(Record):
     after: Snapshot
 
 
+class Check(Record):
+    """One line of the preflight."""
+
+    name: Text
+    status: Literal["ok", "warning", "failure"]
+    message: Text
+    hint: Text = ""
+
+
+class Checks(Record):
+    """The preflight's lines."""
+
+    reply: Literal["preflight"] = "preflight"
+    checks: tuple[Check, ...]
+
+
 class Progress(Record):
     """A sign of life inside a long request."""
 
@@ -147,7 +185,7 @@ class Failed(Record):
     error: RunError
 
 
-Result = Opened | SpeedResult | ScoreResult | DivergenceResult
+Result = Hello | Opened | SpeedResult | ScoreResult | DivergenceResult | Checks
 AnyReply = Result | Progress | Failed
 Reply = Annotated[AnyReply, Field(discriminator="reply")]
 
@@ -164,7 +202,7 @@ def read_request(line: bytes) -> AnyRequest:
     try:
         return _REQUEST.validate_json(line)
     except ValidationError as error:
-        raise ProtocolError(_first(error, "request")) from None
+        raise ProtocolError(f"the request is no message: {first_fault(error)}") from None
 
 
 def read_reply(line: bytes) -> AnyReply:
@@ -172,15 +210,9 @@ def read_reply(line: bytes) -> AnyReply:
     try:
         return _REPLY.validate_json(line)
     except ValidationError as error:
-        raise ProtocolError(_first(error, "reply")) from None
+        raise ProtocolError(f"the reply is no message: {first_fault(error)}") from None
 
 
 def write(message: Record) -> bytes:
     """Return a message as one line."""
     return message.model_dump_json().encode() + b"\n"
-
-
-def _first(error: ValidationError, what: str) -> str:
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the line"
-    return f"the {what} is no message: {where}: {first['msg']}"

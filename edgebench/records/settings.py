@@ -29,15 +29,25 @@ class Settings(Record):
 
 
 class Workload(Record):
-    """Prompt tokens and generated tokens, each measured from `depth` tokens of context."""
+    """Prompt tokens after `depth` tokens of context, and tokens generated after the prompt."""
 
     name: Text
     prompt_tokens: Annotated[int, Field(ge=1, le=10_000_000)]
     generate_tokens: Annotated[int, Field(ge=1, le=10_000_000)]
     depth: Annotated[int, Field(ge=0, le=10_000_000)] = 0
-    repetitions: Annotated[int, Field(ge=1, le=1000)] = 5
+    repetitions: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=5, description="in each launch"
+    )
+    launches: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=1, description="worker processes that each measure the repetitions"
+    )
+
+    @property
+    def decode_from(self) -> int:
+        """Return the tokens of context at which decode starts: where the prompt ends."""
+        return self.depth + self.prompt_tokens
 
     @property
     def context(self) -> int:
-        """Return the KV cells that the workload needs."""
-        return self.depth + max(self.prompt_tokens, self.generate_tokens)
+        """Return the KV cells that the workload needs, the generated tokens included."""
+        return self.decode_from + self.generate_tokens

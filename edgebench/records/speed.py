@@ -37,7 +37,7 @@ class Percentiles(Record):
 
 
 class Launch(Record):
-    """One worker process's share of a case: what it took to load, and every repetition's seconds."""
+    """One worker process's share of a case: its loading, and every repetition's seconds."""
 
     round: Text = Field(description="shared by the levels that were measured in the same round")
     turn: Count = Field(default=0, description="the level's place in its round, from 0")

@@ -1,6 +1,6 @@
-"""The trial loop: warm up, then time prefill and decode directly, each from a known cache.
+"""A launch's measuring: warm up, rest, then time prefill and decode directly, in a known cache.
 
-Knows sessions and meters through their protocols. Makes no statistics: it returns every trial.
+Knows sessions and the sampler through what they offer. Makes no statistics: it returns every trial.
 """
 
 from __future__ import annotations
@@ -10,8 +10,12 @@ import math
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from edgebench.device.sampler import Phase, Sampler
+from edgebench.device.conditions import snapshot
+from edgebench.device.sampler import Sampler
+from edgebench.device.system import cpu_times, foreign_cpu
+from edgebench.records.device import Snapshot
 from edgebench.records.energy import MIN_PERIODS
 from edgebench.records.messages import Trial
 from edgebench.records.settings import Workload
@@ -20,57 +24,85 @@ from edgebench.worker.runtimes import Session
 WARM_UP_TOKENS = 8
 STABLE_VARIATION = 0.05
 MAX_WARM_UP_ROUNDS = 12
-TOUCH_TOKENS = 2
 MIN_IDLE_S = 1.0
 
 
-def warm_up(session: Session, workload: Workload) -> int:
-    """Run the prompt once, then decode until three rounds agree; return the rounds of decode.
+@dataclass(frozen=True)
+class WarmUp:
+    """Rounds of decode before the first trial, and whether the last three agreed."""
 
-    Rounds agree when the coefficient of variation of the last three is under 5 %.
+    rounds: int
+    settled: bool
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A launch's trials, the condition at their end, and the processors that others kept busy."""
+
+    warm_up: WarmUp
+    trials: tuple[Trial, ...]
+    loaded: Snapshot
+    foreign_cpu: float | None
+
+
+def measure_speed(
+    session: Session, workload: Workload, sampler: Sampler, progress: Callable[[int, int], None]
+) -> Measured:
+    """Warm up, then time the workload's repetitions with the meters read beside them.
+
+    Prefill evaluates the prompt after `depth` tokens, and decode goes on from there: llama-bench's
+    pp at that depth, and its tg at depth + prompt. A phase that is too short for the meters is
+    repeated, for them alone. Idle power is measured before and after, the model resident.
     """
-    session.reset(workload.depth)
-    session.prefill(_prompt(session, workload))
+    begun = warm_up(session, workload)
+    _rest(sampler)
+    trials: list[Trial] = []
+    begin = cpu_times()
+    for done in range(workload.repetitions):
+        sampler.start()
+        trials.append(_trial(session, workload, sampler))
+        _lengthen(session, workload, sampler, trials[-1])
+        sampler.stop()
+        progress(done + 1, workload.repetitions)
+    loaded = snapshot()  # at once: clocks fall when the work ends
+    others = foreign_cpu(begin, cpu_times())
+    _rest(sampler)
+    return Measured(begun, tuple(trials), loaded, others)
+
+
+def warm_up(session: Session, workload: Workload) -> WarmUp:
+    """Evaluate the prompt, then decode a few tokens after it until three rounds agree.
+
+    Rounds agree when the coefficient of variation of the last three is under 5 %. There are
+    twelve at most.
+    """
+    _read_prompt(session, workload)
     rounds: list[float] = []
     while len(rounds) < MAX_WARM_UP_ROUNDS:
-        session.reset(workload.depth)
+        _return_to_prompt(session, workload)
         start = time.perf_counter_ns()
         session.decode(min(WARM_UP_TOKENS, workload.generate_tokens))
         rounds.append((time.perf_counter_ns() - start) / 1e9)
         last = rounds[-3:]
         if len(last) == 3 and statistics.stdev(last) < STABLE_VARIATION * statistics.mean(last):
-            break
-    return len(rounds)
+            return WarmUp(len(rounds), settled=True)
+    return WarmUp(len(rounds), settled=False)
 
 
-def run_trials(
-    session: Session,
-    workload: Workload,
-    repetitions: int,
-    sampler: Sampler,
-    progress: Callable[[int, int], None],
-) -> tuple[Trial, ...]:
-    """Time `repetitions` of a workload, with the meters read beside it.
-
-    Prefill evaluates the prompt, and decode the generated tokens, both from `depth` tokens of
-    context: llama-bench's pp and tg at that depth. A phase that is too short for the meters is
-    repeated, for them alone.
-    """
-    prompt = _prompt(session, workload)
-    trials = []
-    for done in range(repetitions):
-        # Another level may have run since: a few tokens bring threads and caches back.
-        session.reset(workload.depth)
-        session.decode(min(TOUCH_TOKENS, workload.generate_tokens))
-        sampler.start()
-        trials.append(_trial(session, workload, prompt, sampler))
-        _lengthen(session, workload, prompt, sampler, trials[-1])
-        sampler.stop()
-        progress(done + 1, repetitions)
-    return tuple(trials)
+def _read_prompt(session: Session, workload: Workload) -> None:
+    session.reset(workload.depth)
+    session.prefill(session.synthetic(workload.prompt_tokens))
 
 
-def rest(sampler: Sampler) -> None:
+def _return_to_prompt(session: Session, workload: Workload) -> bool:
+    """Forget what was decoded after the prompt; read it again, and say so, where that can't be."""
+    if session.keep(workload.decode_from) == workload.decode_from:
+        return True
+    _read_prompt(session, workload)
+    return False
+
+
+def _rest(sampler: Sampler) -> None:
     """Measure idle power, the model loaded: at least 20 periods of the slowest meter."""
     if not sampler.slowest_s:
         return
@@ -81,7 +113,8 @@ def rest(sampler: Sampler) -> None:
     sampler.stop()
 
 
-def _trial(session: Session, workload: Workload, prompt: list[int], sampler: Sampler) -> Trial:
+def _trial(session: Session, workload: Workload, sampler: Sampler) -> Trial:
+    prompt = session.synthetic(workload.prompt_tokens)
     session.reset(workload.depth)
     start = time.perf_counter_ns()
     session.prefill(prompt)
@@ -90,7 +123,6 @@ def _trial(session: Session, workload: Workload, prompt: list[int], sampler: Sam
     first = time.perf_counter_ns()
     sampler.add("prefill", start, evaluated, (len(prompt), len(prompt)))
 
-    session.reset(workload.depth)
     begin = time.perf_counter_ns()
     times = session.decode(workload.generate_tokens)
     count = workload.generate_tokens
@@ -104,28 +136,28 @@ def _trial(session: Session, workload: Workload, prompt: list[int], sampler: Sam
     )
 
 
-def _lengthen(
-    session: Session, workload: Workload, prompt: list[int], sampler: Sampler, trial: Trial
-) -> None:
+def _lengthen(session: Session, workload: Workload, sampler: Sampler, trial: Trial) -> None:
     """Repeat a phase in one window until it is long enough for the slowest meter."""
     wanted_s = MIN_PERIODS * sampler.slowest_s
-    phases: tuple[tuple[Phase, float, int], ...] = (
-        ("prefill", trial.prefill_s, len(prompt)),
-        ("decode", trial.decode_s, workload.generate_tokens),
-    )
-    for phase, took_s, tokens in phases:
-        if took_s >= wanted_s:
-            continue
-        times = math.ceil(1.05 * wanted_s / took_s)
+    prompt = session.synthetic(workload.prompt_tokens)
+    if trial.prefill_s < wanted_s:
+        times = math.ceil(1.05 * wanted_s / trial.prefill_s)
         start = time.perf_counter_ns()
         for _ in range(times):
             session.reset(workload.depth)
-            if phase == "prefill":
-                session.prefill(prompt)
-            else:
-                session.decode(tokens)
-        sampler.add(phase, start, time.perf_counter_ns(), (times * tokens, tokens))
+            session.prefill(prompt)
+        end = time.perf_counter_ns()
+        sampler.add("prefill", start, end, (times * len(prompt), len(prompt)))
+    if trial.decode_s < wanted_s:
+        times, tokens = math.ceil(1.05 * wanted_s / trial.decode_s), workload.generate_tokens
+        start = time.perf_counter_ns()
+        # A model that can't forget a part of its cache has no longer window of decode alone.
+        if all(_decode_again(session, workload) for _ in range(times)):
+            sampler.add("decode", start, time.perf_counter_ns(), (times * tokens, tokens))
 
 
-def _prompt(session: Session, workload: Workload) -> list[int]:
-    return session.synthetic(workload.prompt_tokens)
+def _decode_again(session: Session, workload: Workload) -> bool:
+    if session.keep(workload.decode_from) < workload.decode_from:
+        return False
+    session.decode(workload.generate_tokens)
+    return True

@@ -1,101 +1,111 @@
-"""The process on the device: requests as JSON lines on stdin, replies on stdout, the log on stderr.
+"""Answers requests about one artifact: open it, measure it, let it answer, compare it with a text.
 
-Serves one artifact and then ends. Knows how to open, measure, score and close; does not plan,
-store or compare. Run as `python -m edgebench.worker.server`.
+Knows which part of the worker answers which request, and how a failure becomes a reply. Knows no
+pipe: replies go to whoever gave `say`. Does not plan, store or compare runs.
 """
 
 from __future__ import annotations
 
-import ctypes
-import os
-import signal
-import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 from edgebench.device.conditions import snapshot
+from edgebench.device.identity import hello
 from edgebench.device.meters import find_meters
 from edgebench.device.meters.nvml import process_vram_bytes
 from edgebench.device.sampler import Sampler, find_pace
 from edgebench.device.system import available_bytes, process_memory
 from edgebench.errors import EdgebenchError, OutOfMemoryError, UnsupportedError
-from edgebench.records.base import Record
 from edgebench.records.messages import (
+    AnyReply,
     AnyRequest,
+    Checks,
     Close,
     CompareText,
     DivergenceResult,
     Failed,
+    MeasureSpeed,
     Open,
     Opened,
+    Preflight,
     Progress,
     ProtocolError,
+    Result,
     ScoreResult,
     ScoreTask,
     SpeedResult,
-    SpeedTest,
-    read_request,
-    write,
 )
 from edgebench.records.run import RunError, Status
 from edgebench.records.speed import Memory
-from edgebench.worker.measure import rest, run_trials, warm_up
+from edgebench.worker.measure import measure_speed
 from edgebench.worker.runtimes import Room, Session, get_runtime
+
+Say = Callable[[AnyReply], None]
 
 
 class Server:
-    """Answers requests about one session."""
+    """Answers requests about one session; says who it is before it is asked."""
 
-    def __init__(self, replies: BinaryIO) -> None:
-        self._replies = replies
+    def __init__(self, say: Say) -> None:
+        self._say = say
         self._session: Session | None = None
         self._folder = Path()
-        self._free_at_start = available_bytes()
+        self._free_before_open = available_bytes()
         self._no_energy: str | None = None
         self._sampler = Sampler((), ())
-
-    def say(self, message: Record) -> None:
-        """Write one reply line and flush it."""
-        self._replies.write(write(message))
-        self._replies.flush()
+        say(hello())
 
     def answer(self, request: AnyRequest) -> bool:
         """Answer one request; return False after the last one."""
         if isinstance(request, Close):
-            if self._session:
-                self._session.close()
+            self.close()
             return False
         try:
-            self.say(self._result(request))
+            self._say(self._result(request))
         except (MemoryError, OutOfMemoryError) as error:
-            self.say(_failed("oom", error))
+            self._say(failed("oom", error))
         except UnsupportedError as error:
-            self.say(_failed("unsupported", error))
+            self._say(failed("unsupported", error))
         except EdgebenchError as error:
-            self.say(_failed("failed", error))
+            self._say(failed("failed", error))
         except Exception as error:  # noqa: BLE001 - whatever a runtime raises fails this case alone
             traceback.print_exc()
-            self.say(_failed("failed", error))
+            self._say(failed("failed", error))
         return True
 
-    def _result(self, request: Open | SpeedTest | ScoreTask | CompareText) -> Record:
+    def close(self) -> None:
+        """Let the meters and the session go."""
+        self._sampler.close()
+        if self._session:
+            self._session.close()
+            self._session = None
+
+    def _result(self, request: AnyRequest) -> Result:
         if isinstance(request, Open):
             return self._open(request)
+        if isinstance(request, Preflight):
+            from edgebench.device.preflight import preflight
+
+            return Checks(checks=tuple(preflight(request.entry)))
         if self._session is None:
             raise ProtocolError("nothing is open yet")
-        if isinstance(request, SpeedTest):
+        if isinstance(request, MeasureSpeed):
             return self._speed(self._session, request)
         if isinstance(request, ScoreTask):
             return self._score(self._session, request)
-        return self._compare(self._session, request)
+        if isinstance(request, CompareText):
+            return self._compare(self._session, request)
+        raise ProtocolError(f"a request of kind {request.request!r} can't be answered here")
 
     def _open(self, request: Open) -> Opened:
         before = snapshot()
+        self._free_before_open = available_bytes()
         start = time.perf_counter_ns()
         room = Room(request.context, request.sequences)
         session = get_runtime(request.runtime).open(request.artifact, request.settings, room)
+        load_s = (time.perf_counter_ns() - start) / 1e9  # the loading alone, without the meters
         self._session = session
         meters, self._no_energy = find_meters(request.meters)
         self._sampler = Sampler(meters, [find_pace(meter) for meter in meters])
@@ -103,24 +113,22 @@ class Server:
         return Opened(
             runtime=session.info,
             warnings=session.warnings,
-            load_s=(time.perf_counter_ns() - start) / 1e9,
+            load_s=load_s,
             weights_bytes=session.weights_bytes,
             kv_cache_bytes=session.kv_cache_bytes,
             before=before,
         )
 
-    def _speed(self, session: Session, request: SpeedTest) -> SpeedResult:
-        rounds = warm_up(session, request.workload) if request.warm_up else 0
-        trials = run_trials(
-            session, request.workload, request.repetitions, self._sampler, self._progress
-        )
-        if request.idle:
-            rest(self._sampler)
+    def _speed(self, session: Session, request: MeasureSpeed) -> SpeedResult:
+        measured = measure_speed(session, request.workload, self._sampler, self._progress)
         return SpeedResult(
-            trials=trials,
-            warm_up_rounds=rounds,
+            trials=measured.trials,
+            warm_up_rounds=measured.warm_up.rounds,
+            settled=measured.warm_up.settled,
             memory=self._memory(session),
+            loaded=measured.loaded,
             after=snapshot(),
+            foreign_cpu=measured.foreign_cpu,
             timelines=self._sampler.take(),
             energy_reason=self._no_energy,
         )
@@ -133,7 +141,7 @@ class Server:
         task = request.task
         text = SharedText(session, self._folder, session.vocabulary)
         prompts = Prompts(text, template_of(session.chat_template(), task.chat))
-        answer = generate.answer if task.items[0].answers else likelihood.answer
+        answer = generate.answer if task.generates else likelihood.answer
         items, skipped = answer(session, task, prompts, self._progress)
         return ScoreResult(
             items=tuple(items),
@@ -156,57 +164,23 @@ class Server:
         )
 
     def _memory(self, session: Session) -> Memory:
-        return process_memory().model_copy(
-            update={
-                "weights_bytes": session.weights_bytes,
-                "kv_cache_bytes": session.kv_cache_bytes,
-                "vram_bytes": process_vram_bytes() if session.info.provider != "cpu" else None,
-                "system_delta_bytes": self._free_at_start - available_bytes(),
-            }
+        return Memory(
+            **process_memory().model_dump(exclude_none=True),
+            weights_bytes=session.weights_bytes,
+            kv_cache_bytes=session.kv_cache_bytes,
+            vram_bytes=process_vram_bytes() if session.info.provider != "cpu" else None,
+            system_delta_bytes=self._free_before_open - available_bytes(),
         )
 
     def _progress(self, done: int, total: int) -> None:
-        self.say(Progress(done=done, total=total))
+        self._say(Progress(done=done, total=total))
 
 
-def main() -> int:
-    """Answer requests until `close` or the end of stdin."""
-    # A library that prints to stdout must not break the protocol: it gets stderr.
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    _prepare_process()
-    server = Server(replies)
-    for line in sys.stdin.buffer:
-        try:
-            request = read_request(line)
-        except ProtocolError as error:
-            server.say(_failed("failed", error))
-            continue
-        if not server.answer(request):
-            return 0
-    return 0
-
-
-def _prepare_process() -> None:
-    """Let the kernel take this process first when memory ends, and end it with its parent."""
-    try:
-        Path("/proc/self/oom_score_adj").write_text("1000")
-    except OSError:
-        sys.stderr.write("can't raise oom_score_adj\n")
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-
-
-def _failed(status: Status, error: BaseException) -> Failed:
+def failed(status: Status, error: BaseException) -> Failed:
+    """Return the reply that a request came to nothing."""
     hint = error.hint if isinstance(error, EdgebenchError) else ""
     message = str(error) or type(error).__name__
     return Failed(
         status=status,
-        error=RunError(type=type(error).__name__, message=message[:5000], hint=hint),
+        error=RunError(type=type(error).__name__, message=message[:5000], hint=hint[:5000]),
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -12,17 +12,20 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
-from edgebench.device.system import memory_kills
-from edgebench.errors import EdgebenchError
-from edgebench.processes import python_module
+from edgebench import __version__
+from edgebench.plan.devices import Device
+from edgebench.processes import memory_kills, python_module
+from edgebench.records.artifact import Artifact
 from edgebench.records.base import safe_name
 from edgebench.records.messages import (
     MAX_LINE_BYTES,
+    AnyReply,
     AnyRequest,
     Close,
     Failed,
+    Hello,
     Progress,
     ProtocolError,
     Result,
@@ -36,28 +39,36 @@ CLOSE_S = 10.0
 _CHUNK = 1 << 16
 
 
+HELLO_S = 60.0  # to import what a hello needs, on a slow board with a cold disk
+
+
 class LocalTransport:
-    """Starts `python -m edgebench.worker.server` here."""
+    """Starts `python -m edgebench.worker` here."""
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
 
-    def start(self, name: str) -> LocalWorker:
-        """Start a worker; raise EdgebenchError where the log can't be written."""
+    def start(self, device: Device, name: str) -> LocalWorker:
+        """Start a worker and hear its hello; raise WorkerError where that fails."""
         try:
             self._logs.mkdir(parents=True, exist_ok=True)
             path = self._logs / f"{safe_name(name)}.log"
             with path.open("wb") as log:
                 return LocalWorker(_spawn(log, name), path)
         except OSError as error:
-            raise EdgebenchError(
-                f"can't write the worker's log to {self._logs}: {error.strerror}"
+            raise WorkerError.of(
+                "failed", "Start", f"can't start a worker, its log in {self._logs}: "
+                f"{error.strerror}",
             ) from None
+
+    def deliver(self, artifact: Artifact) -> Artifact:
+        """Return the artifact: its files are here."""
+        return artifact
 
 
 def _spawn(log: BinaryIO, name: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [*python_module("edgebench.worker.server"), name],  # the name is for ps alone
+        [*python_module("edgebench.worker"), name],  # the name is for ps alone
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
@@ -69,14 +80,27 @@ class LocalWorker:
     """A worker process on this machine."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
         self._process = process
-        self._stdin, self._stdout = process.stdin, process.stdout
+        self._stdin, self._stdout = _pipes(process)
         self._log = log
         self._buffer = bytearray()
         self._kills_before = memory_kills()
-        self.pid = process.pid
+        try:
+            self.hello = self._hear_hello()
+        except BaseException:
+            self._kill()
+            raise
+
+    def _hear_hello(self) -> Hello:
+        reply = self._read_reply(HELLO_S)
+        if not isinstance(reply, Hello):
+            raise WorkerError.of("failed", "ProtocolError", "the worker's first word is no hello")
+        if reply.edgebench != __version__:
+            raise WorkerError.of(
+                "failed", "Version", f"the worker is edgebench {reply.edgebench}, this is "
+                f"{__version__}", "update the older of the two",
+            )
+        return reply
 
     def request(self, message: AnyRequest, timeout_s: float, tell: Tell) -> Result:
         """Send a request and block until its result."""
@@ -86,18 +110,21 @@ class LocalWorker:
         except OSError:  # it died while it was idle
             raise self._death() from None
         while True:
-            line = self._read_line(timeout_s)
-            try:
-                reply = read_reply(line)
-            except ProtocolError as error:
-                self._kill()
-                raise WorkerError("failed", _error("ProtocolError", error.message)) from None
+            reply = self._read_reply(timeout_s)
             if isinstance(reply, Progress):
                 tell(reply.done, reply.total)
             elif isinstance(reply, Failed):
-                raise WorkerError(reply.status, reply.error)
+                raise WorkerError.told(reply)
             else:
                 return reply
+
+    def _read_reply(self, timeout_s: float) -> AnyReply:
+        line = self._read_line(timeout_s)
+        try:
+            return read_reply(line)
+        except ProtocolError as error:
+            self._kill()
+            raise WorkerError.of("failed", "ProtocolError", error.message) from None
 
     def close(self) -> None:
         """Ask the process to end, and end it where it does not."""
@@ -118,14 +145,14 @@ class LocalWorker:
             while (end := self._buffer.find(b"\n")) < 0:
                 if len(self._buffer) > MAX_LINE_BYTES:
                     self._kill()
-                    raise WorkerError(
-                        "failed", _error("ProtocolError", "the worker's line never ends")
+                    raise WorkerError.of(
+                        "failed", "ProtocolError", "the worker's line never ends"
                     )
                 if not selector.select(max(0.0, deadline - time.monotonic())):
                     self._kill()
-                    raise WorkerError(
-                        "timeout",
-                        _error("Timeout", f"no sign of life for {timeout_s:.0f} s", self._log_hint),
+                    raise WorkerError.of(
+                        "timeout", "Timeout", f"no sign of life for {timeout_s:.0f} s",
+                        self._log_hint,
                     )
                 chunk = os.read(self._stdout.fileno(), _CHUNK)
                 if not chunk:
@@ -143,13 +170,13 @@ class LocalWorker:
         code = self._process.wait()
         if code >= 0:
             text = f"the worker ended with code {code}: {self._last_words()}"
-            return WorkerError("crashed", _error("Exit", text, self._log_hint))
+            return WorkerError.of("crashed", "Exit", text, self._log_hint)
         name = _signal_name(-code)
         status: Status = "crashed"
         text = f"the worker was ended by {name}"
         if -code == signal.SIGKILL and memory_kills() > self._kills_before:
             status, text = "oom", "the kernel killed the worker for memory"
-        error = _error(name, text, self._log_hint).model_copy(update={"signal": -code})
+        error = RunError(type=name, message=text, hint=self._log_hint, signal=-code)
         return WorkerError(status, error)
 
     def _last_words(self) -> str:
@@ -164,8 +191,10 @@ class LocalWorker:
         self._process.wait()
 
 
-def _error(kind: str, message: str, hint: str = "") -> RunError:
-    return RunError(type=kind, message=message, hint=hint)
+def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
+    if process.stdin is None or process.stdout is None:
+        raise ValueError("a worker is spoken to through pipes")
+    return process.stdin, process.stdout
 
 
 def _signal_name(number: int) -> str:

@@ -1,0 +1,101 @@
+"""Plan a sweep: artifacts x work -> cases, each with the reference that it is held against.
+
+Knows which work needs a reference and how long a case may take. Runs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from edgebench.errors import UsageError
+from edgebench.plan.cases import Case, ItemsCase, Race, SpeedCase, Subject, TextCase, reference_of
+from edgebench.records.artifact import Artifact
+from edgebench.records.settings import Settings, Workload
+from edgebench.records.task import Task, TextTask
+
+CHUNK_TOKENS = 512
+# A guess to plan a coffee by, not a prediction.
+FLOP_S = 20e9
+BYTES_S = 8e9
+LAUNCH_S = 2.0
+BYTES_A_TOKEN = 4
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be measured of every artifact."""
+
+    workload: Workload | None
+    tasks: tuple[Task | TextTask, ...]
+    meters: tuple[str, ...] = ("auto",)
+    tolerance: float | None = None  # of a race, where one was asked for
+
+
+def plan(
+    artifacts: Sequence[Artifact], device: str, settings: Settings, work: Work
+) -> list[Case]:
+    """Return the cases, an artifact's together, in the order in which artifacts and work came.
+
+    Raises UsageError where there is nothing to do, where two tasks share a name, or where a race
+    has no rival.
+    """
+    if work.workload is None and not work.tasks:
+        raise UsageError("nothing to measure", hint="give a --workload, or --tasks basics")
+    names = [task.name for task in work.tasks]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"two tasks have the name {twice!r}", hint="give each its own name:")
+    return [
+        case
+        for artifact in artifacts
+        for case in _cases_of(Subject(artifact, device, settings), artifacts, work)
+    ]
+
+
+def _cases_of(subject: Subject, artifacts: Sequence[Artifact], work: Work) -> Iterator[Case]:
+    if work.workload:
+        yield SpeedCase(subject, work.workload, work.meters)
+    family = [other for other in artifacts if other.model == subject.artifact.model]
+    for task in work.tasks:
+        if isinstance(task, TextTask):
+            yield TextCase(subject, task, reference_of(family))
+        else:
+            yield ItemsCase(subject, task, _race(family, work.tolerance))
+
+
+def _race(family: Sequence[Artifact], tolerance: float | None) -> Race | None:
+    if tolerance is None:
+        return None
+    if len(family) < 2:
+        raise UsageError(
+            f"a race of {family[0].model} needs two levels", hint="name more artifacts"
+        )
+    return Race(reference_of(family), tolerance, len(family) - 1)
+
+
+def launch_s(case: SpeedCase) -> float:
+    """Guess the seconds that a launch takes before its first repetition: loading and warm-up."""
+    work = case.workload
+    return LAUNCH_S + (work.depth + work.prompt_tokens) * _prompt_token_s(case)
+
+
+def estimate_s(case: Case) -> float:
+    """Guess the seconds that a case takes, from the size of its weights on a slow processor."""
+    prompt_s, token_s = _prompt_token_s(case), case.subject.artifact.size_bytes / BYTES_S
+    if isinstance(case, SpeedCase):
+        work = case.workload
+        once = work.prompt_tokens * prompt_s + work.generate_tokens * token_s
+        return work.launches * (launch_s(case) + work.repetitions * once)
+    if isinstance(case, TextCase):
+        tokens = min(case.task.chunks * CHUNK_TOKENS, len(case.task.text) / BYTES_A_TOKEN)
+        return LAUNCH_S + tokens * prompt_s
+    read = sum(
+        sum(len(part) for part in (*item.contexts, *item.continuations)) / BYTES_A_TOKEN
+        for item in case.task.items
+    )
+    written = sum(case.task.generation.max_tokens for item in case.task.items if item.answers)
+    return LAUNCH_S + read * prompt_s + written / 2 * token_s
+
+
+def _prompt_token_s(case: Case) -> float:
+    return 2.0 * case.subject.artifact.parameters / FLOP_S

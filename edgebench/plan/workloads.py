@@ -1,0 +1,46 @@
+"""Workloads by name, and how a person writes one. Measures none."""
+
+from __future__ import annotations
+
+import re
+
+from edgebench.errors import UsageError, nearest
+from edgebench.records.settings import Workload
+
+# name -> (prompt, generated): what people do with a model on a small board.
+WORKLOADS = {
+    "chat": (512, 128),
+    "rag": (2048, 128),
+    "summarize": (4096, 256),
+    "short": (64, 32),
+    "generate": (32, 512),
+}
+_SIZES = re.compile(r"(\d{1,7})\+(\d{1,7})(?:@(\d{1,7}))?")
+
+
+def parse_workload(typed: str, repetitions: int, launches: int) -> Workload | None:
+    """Read `chat`, `512+128`, `512+128@4096` or `none`.
+
+    Raises UsageError on anything else.
+    """
+    if typed == "none":
+        return None
+    match = _SIZES.fullmatch(typed)
+    if typed in WORKLOADS:
+        prompt, generate, depth = *WORKLOADS[typed], 0
+    elif match and int(match[1]) and int(match[2]):
+        prompt, generate, depth = int(match[1]), int(match[2]), int(match[3] or 0)
+    else:
+        raise UsageError(
+            f"unknown workload {typed!r}",
+            hint=f"{nearest(typed, [*WORKLOADS, 'none'])} Or write prompt+generated@depth, "
+            "for example 512+128@4096",
+        )
+    return Workload(
+        name=typed,
+        prompt_tokens=prompt,
+        generate_tokens=generate,
+        depth=depth,
+        repetitions=repetitions,
+        launches=launches,
+    )
