@@ -7,6 +7,7 @@ Click, so that help is there at once.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +25,7 @@ COMMANDS = {
     "tasks": ("edgebench.cli.tasks", "List accuracy tasks, or make and check task files."),
     "schema": ("edgebench.cli.schema", "Print the JSON Schema of a run."),
 }
+NAME = "edgebench"
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 
@@ -105,7 +107,10 @@ def run(args: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code, after printing its error where there is one."""
     context: dict[str, Any] = {}
     try:
-        with cli.make_context("edgebench", list(sys.argv[1:] if args is None else args)) as ctx:
+        if instruction := os.environ.get(f"_{NAME.upper()}_COMPLETE"):
+            return _complete(instruction)
+        typed = list(sys.argv[1:] if args is None else args)
+        with cli.make_context(NAME, typed or ["--help"]) as ctx:
             context = ctx.meta
             result = cli.invoke(ctx)
         return result if isinstance(result, int) else 0
@@ -114,6 +119,13 @@ def run(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         click.echo("interrupted; what was finished is stored", err=True)
         return INTERRUPTED
+
+
+def _complete(instruction: str) -> int:
+    """Answer a shell: its script, or the words that may come next."""
+    from click.shell_completion import shell_complete
+
+    return shell_complete(cli, {}, NAME, f"_{NAME.upper()}_COMPLETE", instruction)
 
 
 def _explain(error: Exception, debug: bool) -> int:

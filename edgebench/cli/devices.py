@@ -12,8 +12,8 @@ import click
 from edgebench.cli.common import common, devices_option
 
 if TYPE_CHECKING:
-    from edgebench.device.preflight import Check
     from edgebench.plan.devices import Registry
+    from edgebench.records.messages import Check, Hello
 
 
 @click.group("devices", invoke_without_command=True)
@@ -31,17 +31,19 @@ def command(context: click.Context, registry: Path | None, as_json: bool) -> Non
     """
     if context.invoked_subcommand:
         return
+    from edgebench.cli.places import greet, local_transport
     from edgebench.plan.devices import load_registry
 
     known = load_registry(registry)
+    hello = greet(local_transport())
     if as_json:
         entries = [
             {"name": name, **entry.model_dump(mode="json")} for name, entry in known.devices.items()
         ]
         files = [str(path) for path in known.files]
-        click.echo(json.dumps({"here": known.here(), "devices": entries, "files": files}))
+        click.echo(json.dumps({"here": known.board_of(hello), "devices": entries, "files": files}))
         return
-    _print(known)
+    _print(known, hello)
 
 
 @command.command("check")
@@ -58,19 +60,23 @@ def check(name: str | None, registry: Path | None, as_json: bool) -> int:
       edgebench devices check
       edgebench devices check jetson --json
     """
-    from edgebench.device.preflight import preflight
+    from edgebench.cli.places import checks_of, greet, local_transport
     from edgebench.plan.devices import load_registry
 
     known = load_registry(registry)
-    device = known.resolve(name or known.here())
-    checks = []
-    for one in preflight(known.devices[device]):
-        checks.append(one)
-        if not as_json:
-            _print_check(one)
+    if name:
+        known.check(name)
+    transport = local_transport()
+    hello = greet(transport)
+    device = known.resolve(name or known.board_of(hello), hello)
+    checks = checks_of(transport, device)
     if as_json:
-        click.echo(json.dumps({"device": device, "checks": [one.model_dump() for one in checks]}))
-    return 1 if any(one.status == "failure" for one in checks) else 0
+        lines = [line.model_dump() for line in checks]
+        click.echo(json.dumps({"device": device.name, "checks": lines}))
+    else:
+        for line in checks:
+            _print_check(line)
+    return 1 if any(line.status == "failure" for line in checks) else 0
 
 
 def _print_check(one: Check) -> None:
@@ -82,15 +88,14 @@ def _print_check(one: Check) -> None:
         click.echo(f"         {plain(one.hint, 300)}")
 
 
-def _print(known: Registry) -> None:
+def _print(known: Registry, hello: Hello) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from edgebench.device.system import cpu_model
     from edgebench.report.format import plain
 
-    here = known.here()
+    here = known.board_of(hello)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
     for header in ("device", "kind", "memory", "description"):
         table.add_column(header, overflow="fold")
@@ -102,5 +107,7 @@ def _print(known: Registry) -> None:
         )
     console = Console()
     console.print(table)
-    console.print(Text(f"This machine is {here}: {plain(cpu_model() or 'an unknown processor')}"))
+    console.print(
+        Text(f"This machine is {here}: {plain(hello.device.cpu or 'an unknown processor')}")
+    )
     console.print(Text("Read from: " + ", ".join(str(path) for path in known.files)))

@@ -71,7 +71,7 @@ def command(**typed: Any) -> None:
     """
     import json
 
-    from edgebench.cli.quantize import describe
+    from edgebench.report.artifacts import describe
     from edgebench.sources.checkpoint import Allowed
 
     options = Options(**typed)

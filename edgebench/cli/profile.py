@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,13 @@ import click
 from edgebench.cli.common import SHARE, common, devices_option
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from edgebench.plan.cases import Case
+    from edgebench.plan.planner import Work
     from edgebench.records.artifact import Artifact
     from edgebench.records.run import Run
     from edgebench.records.settings import Settings
     from edgebench.records.task import Task, TextTask
+    from edgebench.run.bench import Bench
     from edgebench.run.store import Store
 
 
@@ -32,7 +33,9 @@ class Options:
     include: Path | None
     race: bool
     tolerance: float | None
+    launches: int
     repetitions: int
+    retries: int
     changes: tuple[str, ...]
     meters: tuple[str, ...]
     output: Path
@@ -47,48 +50,83 @@ class Options:
 @click.argument("artifacts", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--device", required=True, help="A device of edgebench devices: cpu, jetson, ...")
 @click.option(
-    "--workload", default="chat", show_default=True,
+    "--workload",
+    default="chat",
+    show_default=True,
     help="A name, prompt+generated@depth such as 512+128@4096, or none.",
-)  # fmt: skip
+)
 @click.option(
-    "--tasks", default="basics", show_default=True,
+    "--tasks",
+    default="basics",
+    show_default=True,
     help="basics, divergence, task files, lm_eval:NAME, with commas between them, or none.",
-)  # fmt: skip
+)
 @click.option(
-    "--include", type=click.Path(path_type=Path, file_okay=False),
+    "--include",
+    type=click.Path(path_type=Path, file_okay=False),
     help="A folder of lm-evaluation-harness task files, for lm_eval:NAME.",
-)  # fmt: skip
+)
 @click.option(
-    "--race", is_flag=True,
+    "--race",
+    is_flag=True,
     help="Stop a level's accuracy task once it is clearly within or outside the tolerance.",
-)  # fmt: skip
+)
 @click.option("--tolerance", type=SHARE, help="How much accuracy a level may lose in a race: 1%.")
 @click.option(
-    "--repetitions", type=click.IntRange(1, 1000), default=5, show_default=True,
-    help="How often each workload is timed.",
-)  # fmt: skip
+    "--launches",
+    type=click.IntRange(1, 100),
+    default=5,
+    show_default=True,
+    help="Worker processes that each time the workload; fewer than 3 give no interval.",
+)
 @click.option(
-    "--set", "changes", multiple=True, metavar="NAME=VALUE",
+    "--repetitions",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="How often each launch times the workload.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 10),
+    default=2,
+    show_default=True,
+    help="How often launches that other programs disturbed are measured again.",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="NAME=VALUE",
     help="A runtime setting: threads, gpu_layers, batch, micro_batch, flash_attention, kv_type, "
-    "load_mode.",
-)  # fmt: skip
+    "load_mode, provider.",
+)
 @click.option(
-    "--meter", "meters", multiple=True, metavar="NAME",
-    help="A power meter: ina, pmic, rapl, nvml, battery, hwmon, \"command:PROGRAM\", "
+    "--meter",
+    "meters",
+    multiple=True,
+    metavar="NAME",
+    help='A power meter: ina, pmic, rapl, nvml, battery, hwmon, "command:PROGRAM", '
     "estimate:15W or none; all that answer by default.",
-)  # fmt: skip
+)
 @click.option(
-    "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("profiles"),
-    show_default=True, help="Runs are appended to <output>/<device>/*.jsonl.",
-)  # fmt: skip
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("profiles"),
+    show_default=True,
+    help="Runs are appended to <output>/<device>/*.jsonl.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the cases and about how long they take.")
 @click.option(
     "--resume/--no-resume", default=True, help="Skip what is stored already, or measure it again."
 )
 @click.option(
-    "--timeout", type=click.FloatRange(1), default=900.0, show_default=True,
+    "--timeout",
+    type=click.FloatRange(1, 1e6),
+    default=900.0,
+    show_default=True,
     help="Seconds without a sign of life after which a case is given up.",
-)  # fmt: skip
+)
 @devices_option
 @common
 def command(**typed: Any) -> int:
@@ -103,21 +141,76 @@ def command(**typed: Any) -> int:
       edgebench profile artifacts --device cpu --workload rag --tasks none
       edgebench profile m-q4_0.gguf --device cpu --set threads=4
     """
-    from edgebench.plan.devices import load_registry
     from edgebench.run.store import Store
 
     options = Options(**typed)
-    registry = load_registry(options.registry)
-    device = registry.resolve(options.device)
-    settings = _settings(registry.devices[device].settings, options.changes)
-    cases = _plan(options, device, settings)
-    store = Store(options.output, device)
-    stored = _stored(store, cases) if options.resume else {}
-    todo = [case for case in cases if _id(case) not in stored]
+    bench = _bench(options)
+    work = _work(options)
+    cases = _plan(options, bench, work)
+    store = Store(options.output, bench.device.name)
+    stored = _stored(store, cases, bench) if options.resume else {}
+    todo = [case for case in cases if bench.case_id(case) not in stored]
     if options.dry_run:
         return _show_plan(cases, todo, options.as_json)
-    runs = _measure(options, store, device, todo, stored) if todo else []
-    return _show([*stored.values(), *runs], len(stored), device, options)
+    runs = _measure(options, store, bench, todo, stored) if todo else []
+    return _show([*stored.values(), *runs], len(stored), bench.device.name, options)
+
+
+def _bench(options: Options) -> Bench:
+    """Start a worker and let it say which device this is; raise where it is another one."""
+    from edgebench.cli.places import greet, local_transport
+    from edgebench.plan.devices import load_registry
+    from edgebench.run.bench import Bench
+
+    registry = load_registry(options.registry)
+    registry.check(options.device)
+    transport = local_transport()
+    hello = greet(transport)
+    return Bench(
+        transport=transport,
+        device=registry.resolve(options.device, hello),
+        hello=hello,
+        store=_nowhere,
+        observer=_Nobody(),
+        timeout_s=options.timeout,
+    )
+
+
+def _nowhere(run: Run) -> None:
+    """Store nothing: a plan is no measurement."""
+
+
+class _Nobody:
+    """Hears of nothing."""
+
+    def started(self, case: Case) -> None:
+        """Hear nothing."""
+
+    def ticked(self, case: Case, done: int, total: int) -> None:
+        """Hear nothing."""
+
+    def ended(self, case: Case, run: Run) -> None:
+        """Hear nothing."""
+
+
+def _work(options: Options) -> Work:
+    from edgebench.plan.planner import Work
+    from edgebench.plan.workloads import parse_workload
+    from edgebench.records.meters import check_meters
+
+    workload = parse_workload(options.workload, options.repetitions, options.launches)
+    meters = options.meters or ("auto",)
+    check_meters(meters)
+    return Work(workload, tuple(_tasks(options)), meters, options.tolerance)
+
+
+def _plan(options: Options, bench: Bench, work: Work) -> list[Case]:
+    from edgebench.plan.planner import plan
+
+    settings = _settings(bench.device.settings, options.changes)
+    if work.workload is None and not work.tasks:
+        return plan([], bench.device.name, settings, work)  # says so before a model is made
+    return plan(_artifacts(options.artifacts), bench.device.name, settings, work)
 
 
 def _settings(base: Settings, changes: Sequence[str]) -> Settings:
@@ -125,6 +218,7 @@ def _settings(base: Settings, changes: Sequence[str]) -> Settings:
     from pydantic import ValidationError
 
     from edgebench.errors import UsageError, nearest
+    from edgebench.records.faults import first_fault
     from edgebench.records.settings import Settings
 
     fields: dict[str, object] = base.model_dump()
@@ -136,40 +230,15 @@ def _settings(base: Settings, changes: Sequence[str]) -> Settings:
     try:
         return Settings.model_validate(fields)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        typed = error.errors()[0]["input"]
         raise UsageError(
-            f"--set {first['loc'][0]}={first['input']}: {first['msg']}",
+            f"--set {first_fault(error)}, not {typed!r}",
             hint="edgebench profile --help names the settings",
         ) from None
 
 
-def _plan(options: Options, device: str, settings: Settings) -> list[Case]:
-    from edgebench.device.meters import AUTO, check_names
-    from edgebench.errors import UsageError
-    from edgebench.plan.cases import Case, parse_workload
-    from edgebench.records.formats import FORMATS
-
-    workload = parse_workload(options.workload, options.repetitions)
-    tasks = _tasks(options)
-    if workload is None and not tasks:
-        raise UsageError("nothing to measure", hint="give a --workload, or --tasks basics")
-    meters = options.meters or AUTO
-    check_names(meters)
-    cases = []
-    artifacts = _artifacts(options.artifacts)
-    for artifact in artifacts:
-        runtime = FORMATS[artifact.format]
-        if workload:
-            case = Case(artifact, device, runtime, settings, workload=workload, meters=meters)
-            cases.append(case)
-        for task in tasks:
-            case = Case(artifact, device, runtime, settings, task=task)
-            cases.append(_held_against(case, artifacts, options.tolerance))
-    return cases
-
-
 def _tasks(options: Options) -> list[Task | TextTask]:
-    """Load what --tasks names; raise UsageError where --race and --tolerance do not go together."""
+    """Load what --tasks names; raise UsageError where --race and --tolerance don't go together."""
     from edgebench.errors import UsageError
     from edgebench.tasks.load import load_task
 
@@ -180,12 +249,7 @@ def _tasks(options: Options) -> list[Task | TextTask]:
     if options.tolerance is not None and not 0 <= options.tolerance < 1:
         raise UsageError("a tolerance is less than 100 %", hint="type --tolerance 1%")
     names = [] if options.tasks == "none" else options.tasks.split(",")
-    tasks = [load_task(_built(name.strip(), options.include)) for name in names]
-    known = [task.name for task in tasks]
-    twice = next((name for name in known if known.count(name) > 1), None)
-    if twice:
-        raise UsageError(f"two tasks have the name {twice!r}", hint="give each its own name:")
-    return tasks
+    return [load_task(_built(name.strip(), options.include)) for name in names]
 
 
 def _built(name: str, include: Path | None) -> str:
@@ -200,127 +264,73 @@ def _built(name: str, include: Path | None) -> str:
     return str(cached(name.removeprefix(prefix), user_cache_path("edgebench") / "tasks", include))
 
 
-def _held_against(case: Case, artifacts: Sequence[Artifact], tolerance: float | None) -> Case:
-    """Give a case its model's reference, where the task needs one."""
-    from dataclasses import replace
-
-    from edgebench.errors import UsageError
-    from edgebench.plan.cases import reference_of
-    from edgebench.records.task import TextTask
-
-    if tolerance is None and not isinstance(case.task, TextTask):
-        return case
-    family = [one for one in artifacts if one.model == case.artifact.model]
-    if len(family) < 2 and tolerance is not None:
-        raise UsageError(
-            f"a race of {case.artifact.model} needs two levels", hint="name more artifacts"
-        )
-    against = replace(case, reference=reference_of(family))
-    if isinstance(case.task, TextTask):
-        return against
-    return replace(against, tolerance=tolerance, rivals=len(family) - 1)
-
-
 def _artifacts(paths: Sequence[Path]) -> list[Artifact]:
     from edgebench.sources.artifacts import find_artifacts
 
     if paths:
         return find_artifacts(paths)
     from edgebench.cli.progress import bar
-    from edgebench.cli.quantize import describe
     from edgebench.convert.bundled import bundled_ladder
+    from edgebench.report.artifacts import describe
 
     with bar() as shown:
         return bundled_ladder(shown.say, shown.at, lambda artifact: shown.say(describe(artifact)))
 
 
-def _stored(store: Store, cases: Sequence[Case]) -> dict[str, Run]:
-    """Return the good runs of these cases that are stored already, by case id."""
+def _stored(store: Store, cases: Sequence[Case], bench: Bench) -> dict[str, Run]:
+    """Return the runs that are stored already and need no other, by case id."""
+    from edgebench.run.resume import resumable
     from edgebench.run.store import read_runs
 
-    wanted = {_id(case) for case in cases}
     paths = [store.folder] if store.folder.exists() else []
-    return {
-        run.case_id: run for run in read_runs(paths) if run.status == "ok" and run.case_id in wanted
-    }
+    return resumable(read_runs(paths), cases, bench)
 
 
 def _measure(
-    options: Options, store: Store, device: str, todo: list[Case], stored: dict[str, Run]
+    options: Options, store: Store, bench: Bench, todo: list[Case], stored: dict[str, Run]
 ) -> list[Run]:
-    from platformdirs import user_cache_path
+    from dataclasses import replace
 
     from edgebench.cli.progress import SweepProgress, bar
-    from edgebench.plan.cases import estimate_s
-    from edgebench.plan.devices import this_device
-    from edgebench.run.sweep import Sweep
-    from edgebench.run.transports.local import LocalTransport
+    from edgebench.run.sweep import run_cases
 
     store.prepare()
+    runs: list[Run] = []
+
+    def keep(run: Run) -> None:
+        store.append(run)
+        runs.append(run)
+
     with bar() as shown:
-        sweep = Sweep(
-            transport=LocalTransport(user_cache_path("edgebench") / "logs"),
-            store=store,
-            device=this_device(device),
-            observer=SweepProgress(shown, {case.label: estimate_s(case) for case in todo}),
-            timeout_s=options.timeout,
-            stored=stored,
-        )
-        return sweep.run(todo)
+        observer = SweepProgress(shown, todo)
+        running = replace(bench, store=keep, observer=observer, stored=stored)
+        run_cases(todo, running, options.retries)
+    return runs
 
 
 def _show_plan(cases: Sequence[Case], todo: Sequence[Case], as_json: bool) -> int:
-    import json
-
-    from edgebench.plan.cases import estimate_s
-    from edgebench.report.format import duration, mebibytes, plain
+    from edgebench.report.plans import plan_json, plan_lines
 
     if as_json:
-        entries = [
-            {
-                "case_id": _id(case),
-                "artifact": case.artifact.name,
-                "what": case.label,
-                "stored": case not in todo,
-                "estimate_s": round(estimate_s(case), 1),
-            }
-            for case in cases
-        ]
-        memory = [
-            {"model": name, "weights_bytes": size, "kv_cache_bytes": table}
-            for name, size, table in _memory(cases)
-        ]
-        click.echo(json.dumps({"cases": entries, "memory": memory}))
+        click.echo(plan_json(cases, todo))
         return 0
-    for case in cases:
-        state = f"about {duration(estimate_s(case))}" if case in todo else "stored already"
-        click.echo(plain(f"{case.artifact.name:<36} {case.label:<20} {state}"))
-    for name, size, table in _memory(cases):
-        line = ", ".join(f"{count}: {mebibytes(held)}" for count, held in table.items())
-        click.echo(plain(f"{name}: weights {mebibytes(size)}; KV cache by context: {line}", 400))
-    total = sum(estimate_s(case) for case in todo)
-    click.echo(f"{len(todo)} of {len(cases)} cases to measure, about {duration(total)}")
+    for line in plan_lines(cases, todo):
+        click.echo(line)
     return 0
 
 
-def _memory(cases: Sequence[Case]) -> list[tuple[str, int, dict[int, int]]]:
-    """Return each artifact's weights and the bytes of its KV cache by context."""
-    from edgebench.sources.kv_cache import kv_table
-
-    artifacts = {case.artifact.name: case for case in cases}
-    return [
-        (name, case.artifact.size_bytes, table)
-        for name, case in artifacts.items()
-        if (table := kv_table(case.artifact, case.settings.kv_type))
-    ]
-
-
 def _show(runs: Sequence[Run], skipped: int, device: str, options: Options) -> int:
-    failed = sum(run.status != "ok" for run in runs)
+    from edgebench.report.format import counted
+
+    failed = [run for run in runs if run.status != "ok"]
     if skipped:
-        click.echo(f"{skipped} cases were stored already; --no-resume measures again", err=True)
+        said = f"{counted(skipped, 'case')} stored already"
+        click.echo(f"{said}; --no-resume measures again", err=True)
     if failed:
-        click.echo(f"{failed} cases failed; the same command tries them again", err=True)
+        hint = "the same command tries again"
+        if all(run.status == "unsupported" for run in failed):
+            hint = "the same command would fail again: see the hints above"
+        click.echo(f"{counted(len(failed), 'case')} failed; {hint}", err=True)
     if options.as_json:
         lines = ", ".join(run.to_line() for run in runs)
         click.echo(f'{{"runs": [{lines}]}}')
@@ -341,10 +351,3 @@ def _print(runs: Sequence[Run], device: str, options: Options) -> None:
     print_groups(Console(), groups)
     where = None if options.output == Path("profiles") else str(options.output)
     click.echo(f"Next: {suggestion(groups, device, where)}")
-
-
-def _id(case: Case) -> str:
-    from edgebench.plan.cases import case_id
-    from edgebench.records.formats import runtime_version
-
-    return case_id(case, runtime_version(case.runtime))

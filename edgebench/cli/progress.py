@@ -6,11 +6,12 @@ The bar is drawn when something happens and never by a thread: nothing runs besi
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
 from edgebench.plan.cases import Case
+from edgebench.plan.planner import estimate_s
 from edgebench.records.run import Run
 from edgebench.report.format import duration, number, plain
 
@@ -74,10 +75,10 @@ def bar() -> Iterator[Bar]:
 class SweepProgress:
     """Shows a sweep case by case; the length of a case is its estimate in seconds."""
 
-    def __init__(self, shown: Bar, costs: dict[str, float]) -> None:
+    def __init__(self, shown: Bar, cases: Sequence[Case]) -> None:
         self._bar = shown
-        self._costs = costs
-        self._done: dict[str, float] = {}
+        self._costs = {_key(case): estimate_s(case) for case in cases}
+        self._done: dict[tuple[str, str], float] = {}
 
     def started(self, case: Case) -> None:
         """Name the case that runs now."""
@@ -85,17 +86,23 @@ class SweepProgress:
 
     def ticked(self, case: Case, done: int, total: int) -> None:
         """Count a part of a case."""
-        self._done[case.label] = self._costs.get(case.label, 1.0) * done / max(total, 1)
+        self._done[_key(case)] = self._costs[_key(case)] * done / max(total, 1)
         self._show(case)
 
-    def ended(self, run: Run) -> None:
+    def ended(self, case: Case, run: Run) -> None:
         """Print the case's main figure, or why it has none."""
-        label = f"{run.artifact.level} {run.label}"
-        self._done[label] = self._costs.get(label, 1.0)
-        self._bar.say(plain(f"{label:<16} {_outcome(run)}  ({duration(run.wall_s)})"))
+        self._done[_key(case)] = self._costs[_key(case)]
+        name = f"{run.artifact.level} {case.work}"
+        self._bar.say(plain(f"{name:<16} {_outcome(run)}  ({duration(run.wall_s)})"))
 
     def _show(self, case: Case) -> None:
-        self._bar.at(plain(case.label, 24), sum(self._done.values()), sum(self._costs.values()))
+        name = f"{case.subject.artifact.level} {case.work}"
+        self._bar.at(plain(name, 24), sum(self._done.values()), sum(self._costs.values()))
+
+
+def _key(case: Case) -> tuple[str, str]:
+    """Return what tells a case from others of its sweep: its content, since names may be alike."""
+    return case.subject.artifact.sha256, case.work
 
 
 def _outcome(run: Run) -> str:

@@ -89,6 +89,7 @@ def command(**typed: Any) -> None:
     from edgebench.cli.progress import bar
     from edgebench.convert.ladder import Observer, make_levels, source_format
     from edgebench.convert.levels import parse_levels
+    from edgebench.report.artifacts import describe
 
     options = Options(**typed)
     formats = _formats(options.formats) or (source_format(options.model),)
@@ -136,19 +137,3 @@ def _choices(options: Options) -> Choices:
         tokenizer=options.tokenizer,
         allowed=Allowed(options.allow_pickle, options.allow_code),
     )
-
-
-def describe(artifact: Artifact) -> str:
-    """Say in one line what an artifact is, and where it is not what its name says."""
-    words = [
-        f"{artifact.level:<8} {artifact.size_bytes / 2**20:6.0f} MiB "
-        f"{artifact.bits_per_weight:5.2f} bits/weight"
-    ]
-    if artifact.requantized_from:
-        words.append(f"requantized from {artifact.requantized_from}")
-    if artifact.fallback_tensors:
-        count, total = len(artifact.fallback_tensors), sum(artifact.tensor_types.values())
-        words.append(f"{count} of {total} tensors fell back to other types")
-    if check := artifact.export_check:
-        words.append(f"log-probabilities within {check.max_logprob_difference:.2g} of torch's")
-    return ", ".join(words)

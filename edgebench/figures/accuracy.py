@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from edgebench.errors import EdgebenchError
-from edgebench.records.accuracy import Accuracy, ItemResult, Skip
+from edgebench.records.accuracy import Accuracy, ItemResult, RaceResult, Skip
 from edgebench.records.base import Estimate
 from edgebench.records.task import Task
 from edgebench.stats.estimates import proportion_estimate
@@ -16,12 +16,16 @@ REASONS_SHOWN = 3
 
 
 def accuracy_of(
-    task: Task, results: Sequence[ItemResult], skipped: Sequence[Skip] = ()
+    task: Task,
+    results: Sequence[ItemResult],
+    skipped: Sequence[Skip] = (),
+    race: RaceResult | None = None,
 ) -> Accuracy:
     """Return the task's accuracy, with Wilson's interval, or a clustered bootstrap's.
 
     Raises EdgebenchError where no item was answered.
     """
+    asked = len(results) + len(skipped)
     skipped = (*task.skipped, *skipped)
     if not results:
         why = skipped[0].reason if skipped else "there are none"
@@ -42,6 +46,8 @@ def accuracy_of(
         majority=max(golds.values()) / len(items) if labels else None,
         items=tuple(results),
         skipped=skipped,
+        population=len(task.items) if asked < len(task.items) else None,
+        race=race,
     )
 
 

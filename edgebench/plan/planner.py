@@ -32,9 +32,7 @@ class Work:
     tolerance: float | None = None  # of a race, where one was asked for
 
 
-def plan(
-    artifacts: Sequence[Artifact], device: str, settings: Settings, work: Work
-) -> list[Case]:
+def plan(artifacts: Sequence[Artifact], device: str, settings: Settings, work: Work) -> list[Case]:
     """Return the cases, an artifact's together, in the order in which artifacts and work came.
 
     Raises UsageError where there is nothing to do, where two tasks share a name, or where a race

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgebench.records.base import Count, Real, Record, Text
 
@@ -43,7 +43,29 @@ class Artifact(Record):
     requantized_from: str | None = Field(
         default=None, description="level of the already quantized model it was made from"
     )
+    origin: Text = Field(
+        default="",
+        description="what it was made from: the source's sum, and choices beside the level; "
+        "empty where it was not made here",
+    )
     architecture: Text = ""
+    graph: Literal["fused", "standard"] | None = Field(
+        default=None, description="how an ONNX graph keeps its cache"
+    )
     context_length: Count = 0
     export_check: ExportCheck | None = None
     notes: tuple[Text, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_of_0_1_0(cls, value: Any) -> Any:
+        """Read an artifact of 0.1.0, which kept its origin in a note and its graph elsewhere."""
+        if not isinstance(value, dict) or value.get("origin"):
+            return value
+        value = dict(value)
+        first = next(iter(value.get("notes") or ()), "")
+        if isinstance(first, str) and first.startswith("source "):
+            value["origin"] = first.removeprefix("source ")
+        if value.get("format") == "onnx" and value.get("architecture") in ("fused", "standard"):
+            value["graph"], value["architecture"] = value["architecture"], ""
+        return value

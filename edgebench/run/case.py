@@ -1,6 +1,6 @@
-"""A case that is running: its worker, what came back so far, and the run that it becomes.
+"""A case that is being run: its worker, its time, and the run that it becomes.
 
-Knows what becomes of a case whose worker dies. Chooses no cases and no order.
+Knows what becomes of a case whose worker dies. Knows no kind of case, and no order of cases.
 """
 
 from __future__ import annotations
@@ -9,144 +9,100 @@ import datetime
 import time
 import uuid
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import TypeVar
 
-from edgebench.device.conditions import condition_warnings
-from edgebench.figures.energy import energies, joined
-from edgebench.figures.speed import speed_of
-from edgebench.plan.cases import Case, case_id
+from edgebench.plan.cases import Case, ItemsCase, SpeedCase
 from edgebench.records.accuracy import Accuracy, Divergence
-from edgebench.records.device import Conditions, DeviceInfo, Snapshot
-from edgebench.records.energy import Timeline
-from edgebench.records.formats import runtime_version
-from edgebench.records.messages import AnyRequest, Open, Opened, Result, SpeedResult, Trial
-from edgebench.records.run import Run, RunError
-from edgebench.records.speed import Memory
-from edgebench.run.transports import Transport, Worker, WorkerError
+from edgebench.records.device import Conditions
+from edgebench.records.energy import Energy, Timeline
+from edgebench.records.messages import AnyRequest, Open, Opened
+from edgebench.records.run import Run
+from edgebench.records.speed import Memory, Speed
+from edgebench.run.bench import Bench
+from edgebench.run.transports import Worker, WorkerError
+
+Reply = TypeVar("Reply")
+
+NO_ENERGY_OF_TASKS = "energy is measured with a workload, not with a task"
+NOT_SO_FAR = "the case did not come that far"
 
 
-class Listener(Protocol):
-    """Hears of a case's progress."""
+@dataclass(frozen=True)
+class Figures:
+    """What a case came to; a kind of case fills in its own."""
 
-    def started(self, case: Case) -> None:
-        """A case begins, or goes on after its turn."""
-        ...
-
-    def ticked(self, case: Case, done: int, total: int) -> None:
-        """A part of a case is done."""
-        ...
-
-
-class Host(Protocol):
-    """What a case needs of the sweep that runs it."""
-
-    @property
-    def transport(self) -> Transport:
-        """Where workers are started."""
-        ...
-
-    @property
-    def device(self) -> DeviceInfo:
-        """The device that the run is of."""
-        ...
-
-    @property
-    def observer(self) -> Listener:
-        """Who hears of progress."""
-        ...
-
-    @property
-    def timeout_s(self) -> float:
-        """Seconds without a sign of life after which a case is given up."""
-        ...
-
-    def keep(self, run: Run) -> None:
-        """Store a case's run."""
-        ...
+    speed: Speed | None = None
+    memory: Memory | None = None
+    energy: tuple[Energy, ...] = ()
+    energy_reason: str | None = None
+    timelines: tuple[Timeline, ...] = ()
+    accuracy: Accuracy | None = None
+    divergence: Divergence | None = None
+    conditions: Conditions = field(default_factory=Conditions)
 
 
-class Active:
-    """A case that is running: its worker, and what came back so far."""
+class CaseRun:
+    """A case, the worker that serves it, and its failure where it has one."""
 
-    def __init__(self, case: Case, sweep: Host) -> None:
-        self.case = case
-        self.trials: list[Trial] = []
-        self.memory: Memory | None = None
-        self.after = Snapshot()
-        self.accuracy: Accuracy | None = None
-        self.divergence: Divergence | None = None
-        self.energy_reason: str | None = None
-        self.warnings: tuple[str, ...] = ()
-        self.timelines: list[Timeline] = []
-        self._sweep = sweep
-        self._worker: Worker | None = None
-        self._opened: Opened | None = None
+    def __init__(self, case: Case, bench: Bench) -> None:
+        self.case, self.bench = case, bench
+        self.id = bench.case_id(case)
+        self.opened: Opened | None = None
         self.failure: WorkerError | None = None
-        self._stored = False
+        self._worker: Worker | None = None
         self._spent_s = 0.0
-        self._id = case_id(case, runtime_version(case.runtime))
 
-    def step(self, action: Callable[[Active], object], quiet: bool = False) -> None:
-        """Do one part of the case; a failure ends this case alone, and is stored unless `quiet`."""
+    def step(self, action: Callable[[], None], quiet: bool = False) -> bool:
+        """Do a part of the case; return whether it went well. A failure ends the worker.
+
+        A `quiet` one serves another case, whose observer hears instead.
+        """
         if self.failure:
-            return
+            return False
         if not quiet:
-            self._sweep.observer.started(self.case)
+            self.bench.observer.started(self.case)
         start = time.monotonic()
         try:
-            action(self)
+            action()
         except WorkerError as error:
             self.failure = error
         finally:
             self._spent_s += time.monotonic() - start
         if self.failure:
-            if not quiet:
-                self.finish()
             self.close()
-
-    def open(self, context: int, sequences: int) -> None:
-        """Start the worker and load the artifact."""
-        limit = self.case.artifact.context_length
-        if limit and sequences == 1 and context > limit:
-            message = f"the workload needs {context} tokens of context, the model has {limit}"
-            raise WorkerError("unsupported", RunError(type="ContextLength", message=message))
-        self._worker = self._sweep.transport.start(f"{self.case.artifact.name}-{self._id}")
-        request = Open(
-            runtime=self.case.runtime,
-            artifact=self.case.artifact,
-            settings=self.case.settings,
-            context=min(context, limit) if limit else context,
-            sequences=sequences,
-            meters=self.case.meters if self.case.workload else ("none",),
-        )
-        result = self.ask(request)
-        if isinstance(result, Opened):
-            self._opened = result
-
-    def ask(self, message: AnyRequest) -> Result:
-        """Send one request and block until its result."""
-        assert self._worker is not None
-        return self._worker.request(message, self._sweep.timeout_s, self._tell)
-
-    def keep(self, result: Result) -> None:
-        """Keep what a speed request gave beside its trials."""
-        if isinstance(result, SpeedResult):
-            self.memory, self.after = result.memory, result.after
-            self.energy_reason = result.energy_reason
-            self.timelines = joined(self.timelines, result.timelines)
+        return self.failure is None
 
     @property
     def is_open(self) -> bool:
-        """Return whether the worker serves the artifact."""
-        return self._opened is not None and self._worker is not None
+        """Return whether a worker serves the artifact."""
+        return self._worker is not None
 
-    def finish(self) -> None:
-        """Store the case's run, once."""
-        if self._stored:
-            return
-        run = self._run()
-        self._stored = True
-        self._sweep.keep(run)
+    def open(self, context: int, sequences: int = 1, meters: tuple[str, ...] = ("none",)) -> Opened:
+        """Start a worker and load the artifact; raise WorkerError where either fails."""
+        subject, bench = self.case.subject, self.bench
+        self._worker = bench.transport.start(bench.device, f"{subject.artifact.name}-{self.id}")
+        if self._worker.hello.device.machine != bench.hello.device.machine:
+            raise WorkerError.of("failed", "Machine", "another machine answers under this name")
+        request = Open(
+            runtime=subject.runtime,
+            artifact=bench.transport.deliver(subject.artifact),
+            settings=subject.settings,
+            context=context,
+            sequences=sequences,
+            meters=meters,
+        )
+        self.opened = self.ask(request, Opened)
+        return self.opened
+
+    def ask(self, message: AnyRequest, wanted: type[Reply]) -> Reply:
+        """Send a request and block until its result; raise WorkerError where it is another kind."""
+        if self._worker is None:
+            raise WorkerError.of("failed", "Closed", "the worker has ended")
+        reply = self._worker.request(message, self.bench.timeout_s, self._tell)
+        if not isinstance(reply, wanted):
+            raise confused()
+        return reply
 
     def close(self) -> None:
         """End the worker."""
@@ -154,54 +110,51 @@ class Active:
             self._worker.close()
             self._worker = None
 
-    def _tell(self, done: int, total: int) -> None:
-        if self.case.task and self.case.tolerance is None:  # a race tells of itself
-            self._sweep.observer.ticked(self.case, done, total)
+    def store(self, figures: Figures) -> None:
+        """Store the case's run and tell of it."""
+        run = self._run(figures)
+        self.bench.store(run)
+        self.bench.observer.ended(self.case, run)
 
-    def _run(self) -> Run:
-        opened, failure = self._opened, self.failure
-        before = opened.before if opened else Snapshot()
-        work = self.case.workload
-        speed = None
-        if work and opened and self.trials and not failure:
-            speed = speed_of(work, opened.load_s, self.trials)
-        energy = energies(self.timelines) if speed else ()
-        reason = self.energy_reason
-        if energy:
-            reason = None
-        elif work is None:
-            reason = "energy is measured with a workload, not with a task"
-        elif reason is None:
-            reason = "the case did not come that far"
+    def _tell(self, done: int, total: int) -> None:
+        # A race tells of itself, and so do launches.
+        if not isinstance(self.case, SpeedCase) and not _races(self.case):
+            self.bench.observer.ticked(self.case, done, total)
+
+    def _run(self, figures: Figures) -> Run:
+        case, failure = self.case, self.failure
+        is_speed = isinstance(case, SpeedCase)
+        reason = figures.energy_reason or (NOT_SO_FAR if is_speed else NO_ENERGY_OF_TASKS)
         return Run(
             run_id=uuid.uuid4().hex,
-            case_id=self._id,
+            case_id=self.id,
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             status=failure.status if failure else "ok",
             error=failure.error if failure else None,
-            artifact=self.case.artifact,
-            device=self._sweep.device,
-            conditions=Conditions(
-                before=before,
-                after=self.after,
-                warnings=(
-                    # Heat and load move speed; they do not move answers.
-                    *(condition_warnings(before, self.after) if work else ()),
-                    *(opened.warnings if opened else ()),
-                    *self.warnings,
-                    *(warning for one in energy for warning in one.warnings),
-                ),
-            ),
-            runtime=opened.runtime if opened else None,
-            settings=self.case.settings,
-            workload=work,
-            task=self.case.task.name if self.case.task else None,
-            speed=speed,
-            memory=self.memory,
-            energy=energy,
-            energy_reason=reason,
-            timelines=tuple(self.timelines) if energy else (),
-            accuracy=self.accuracy if not failure else None,
-            divergence=self.divergence if not failure else None,
+            artifact=case.subject.artifact,
+            device=self.bench.device_info,
+            conditions=figures.conditions,
+            runtime=self.opened.runtime if self.opened else None,
+            settings=case.subject.settings,
+            workload=case.workload if isinstance(case, SpeedCase) else None,
+            task=None if isinstance(case, SpeedCase) else case.task.name,
+            speed=figures.speed,
+            memory=figures.memory,
+            energy=figures.energy,
+            energy_reason=None if figures.energy else reason,
+            timelines=figures.timelines,
+            accuracy=figures.accuracy,
+            divergence=figures.divergence,
             wall_s=self._spent_s,
         )
+
+
+def _races(case: Case) -> bool:
+    return isinstance(case, ItemsCase) and case.race is not None
+
+
+def confused() -> WorkerError:
+    """Return the error of a worker that answers something else than it was asked."""
+    return WorkerError.of(
+        "failed", "ProtocolError", "the worker answered something else than it was asked"
+    )

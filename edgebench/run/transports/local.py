@@ -57,8 +57,9 @@ class LocalTransport:
                 return LocalWorker(_spawn(log, name), path)
         except OSError as error:
             raise WorkerError.of(
-                "failed", "Start", f"can't start a worker, its log in {self._logs}: "
-                f"{error.strerror}",
+                "failed",
+                "Start",
+                f"can't start a worker, its log in {self._logs}: {error.strerror}",
             ) from None
 
     def deliver(self, artifact: Artifact) -> Artifact:
@@ -97,8 +98,10 @@ class LocalWorker:
             raise WorkerError.of("failed", "ProtocolError", "the worker's first word is no hello")
         if reply.edgebench != __version__:
             raise WorkerError.of(
-                "failed", "Version", f"the worker is edgebench {reply.edgebench}, this is "
-                f"{__version__}", "update the older of the two",
+                "failed",
+                "Version",
+                f"the worker is edgebench {reply.edgebench}, this is {__version__}",
+                "update the older of the two",
             )
         return reply
 
@@ -145,13 +148,13 @@ class LocalWorker:
             while (end := self._buffer.find(b"\n")) < 0:
                 if len(self._buffer) > MAX_LINE_BYTES:
                     self._kill()
-                    raise WorkerError.of(
-                        "failed", "ProtocolError", "the worker's line never ends"
-                    )
+                    raise WorkerError.of("failed", "ProtocolError", "the worker's line never ends")
                 if not selector.select(max(0.0, deadline - time.monotonic())):
                     self._kill()
                     raise WorkerError.of(
-                        "timeout", "Timeout", f"no sign of life for {timeout_s:.0f} s",
+                        "timeout",
+                        "Timeout",
+                        f"no sign of life for {timeout_s:.0f} s",
                         self._log_hint,
                     )
                 chunk = os.read(self._stdout.fileno(), _CHUNK)

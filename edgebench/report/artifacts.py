@@ -1,0 +1,22 @@
+"""Say in a line what an artifact is."""
+
+from __future__ import annotations
+
+from edgebench.records.artifact import Artifact
+from edgebench.report.format import MIB
+
+
+def describe(artifact: Artifact) -> str:
+    """Say in one line what an artifact is, and where it is not what its name says."""
+    words = [
+        f"{artifact.level:<8} {artifact.size_bytes / MIB:6.0f} MiB "
+        f"{artifact.bits_per_weight:5.2f} bits/weight"
+    ]
+    if artifact.requantized_from:
+        words.append(f"requantized from {artifact.requantized_from}")
+    if artifact.fallback_tensors:
+        count, total = len(artifact.fallback_tensors), sum(artifact.tensor_types.values())
+        words.append(f"{count} of {total} tensors kept a larger type")
+    if check := artifact.export_check:
+        words.append(f"log-probabilities within {check.max_logprob_difference:.2g} of torch's")
+    return ", ".join(words)

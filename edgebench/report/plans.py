@@ -1,0 +1,65 @@
+"""Show a plan: its cases, about how long they take, and the memory that contexts need."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from edgebench.plan.cases import Case, SpeedCase, label
+from edgebench.plan.planner import estimate_s, launch_s
+from edgebench.report.format import counted, duration, mebibytes, plain
+from edgebench.sources.kv_cache import kv_table
+
+
+def plan_lines(cases: Sequence[Case], todo: Sequence[Case]) -> list[str]:
+    """Return a line a case, a line an artifact for memory, and what all of it takes."""
+    lines = []
+    for case in cases:
+        state = f"about {duration(estimate_s(case))}" if case in todo else "stored already"
+        lines.append(f"{case.subject.artifact.name:<36} {case.work:<20} {state}")
+    for name, size, table in _memory(cases):
+        held = ", ".join(f"{count}: {mebibytes(size)}" for count, size in table.items())
+        lines.append(f"{name}: weights {mebibytes(size)}; KV cache by context: {held}")
+    speed = [case for case in todo if isinstance(case, SpeedCase)]
+    if speed:
+        launches = sum(case.workload.launches for case in speed)
+        spent = sum(case.workload.launches * launch_s(case) for case in speed)
+        lines.append(
+            f"{counted(launches, 'launch', 'launches')} of a worker, of which loading and "
+            f"warming up take about {duration(spent)}; --launches 1 is quicker and gives no "
+            "interval"
+        )
+    total = sum(estimate_s(case) for case in todo)
+    measured = f"{len(todo)} of {counted(len(cases), 'case')} to measure"
+    lines.append(f"{measured}, about {duration(total)}")
+    return [plain(line, 400) for line in lines]
+
+
+def plan_json(cases: Sequence[Case], todo: Sequence[Case]) -> str:
+    """Return the plan as one JSON document."""
+    entries = [
+        {
+            "artifact": case.subject.artifact.name,
+            "what": label(case),
+            "work": case.work,
+            "stored": case not in todo,
+            "estimate_s": round(estimate_s(case), 1),
+            "launches": case.workload.launches if isinstance(case, SpeedCase) else None,
+        }
+        for case in cases
+    ]
+    memory = [
+        {"model": name, "weights_bytes": size, "kv_cache_bytes": table}
+        for name, size, table in _memory(cases)
+    ]
+    return json.dumps({"cases": entries, "memory": memory})
+
+
+def _memory(cases: Sequence[Case]) -> list[tuple[str, int, dict[int, int]]]:
+    """Return each artifact's weights and the bytes of its KV cache by context."""
+    subjects = {case.subject.artifact.name: case.subject for case in cases}
+    return [
+        (name, subject.artifact.size_bytes, table)
+        for name, subject in subjects.items()
+        if (table := kv_table(subject.artifact, subject.settings.kv_type))
+    ]

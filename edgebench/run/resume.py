@@ -1,0 +1,51 @@
+"""Which cases need not be measured again: those whose good run is stored, from this machine.
+
+Knows what makes a stored run good enough for what was asked now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from edgebench.plan.cases import Case, SpeedCase
+from edgebench.records.device import DeviceInfo
+from edgebench.records.run import Run
+from edgebench.run.bench import Bench
+
+
+def resumable(runs: Iterable[Run], cases: Sequence[Case], bench: Bench) -> dict[str, Run]:
+    """Return the newest run of each case by its id, where that run is good enough.
+
+    It is where it went well, on this machine, with as many launches as are wanted now.
+    """
+    wanted = {bench.case_id(case): case for case in cases}
+    newest: dict[str, Run] = {}
+    for run in runs:
+        if run.case_id in wanted and _is_here(run.device, bench.device_info):
+            held = newest.get(run.case_id)
+            if held is None or run.created >= held.created:
+                newest[run.case_id] = run
+    return {
+        name: run
+        for name, run in newest.items()
+        if run.status == "ok" and _launches(run) >= _wanted(wanted[name])
+    }
+
+
+def _is_here(stored: DeviceInfo, here: DeviceInfo) -> bool:
+    """Return whether a run is of this machine; one of before 0.2 does not tell, its parts do."""
+    if stored.machine is not None:
+        return stored.machine == here.machine
+    return (stored.board, stored.cpu, stored.memory_bytes) == (
+        here.board,
+        here.cpu,
+        here.memory_bytes,
+    )
+
+
+def _launches(run: Run) -> int:
+    return len(run.speed.launches) if run.speed else 0
+
+
+def _wanted(case: Case) -> int:
+    return case.workload.launches if isinstance(case, SpeedCase) else 0

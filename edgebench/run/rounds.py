@@ -1,0 +1,160 @@
+"""Measure speed in rounds: in each, a launch of every level, in a random order.
+
+A launch is a worker process of its own, alone on the machine, so that an interval over launches
+holds what differs from one start of a program to the next. A launch beside which other programs
+worked is measured again; levels whose launches lie far apart get further ones.
+Knows no figures but those that say whether to measure again.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from edgebench.figures.conditions import condition_warnings
+from edgebench.figures.energy import energies, joined
+from edgebench.figures.noise import disturbed, noise_warnings, unsteady
+from edgebench.figures.speed import largest_memory, speed_of
+from edgebench.plan.cases import SpeedCase
+from edgebench.records.device import Conditions
+from edgebench.records.energy import Timeline
+from edgebench.records.messages import MeasureSpeed, SpeedResult
+from edgebench.records.speed import Launch
+from edgebench.run.bench import Bench
+from edgebench.run.case import CaseRun, Figures
+from edgebench.run.transports import WorkerError
+
+
+def measure_rounds(cases: Sequence[SpeedCase], bench: Bench, retries: int) -> None:
+    """Measure and store every case; what was measured before an interruption is stored, too."""
+    sweep = uuid.uuid4().hex[:12]
+    order = random.Random(sweep)  # seeded by what each launch's round records
+    levels = [SpeedRun(case, bench, retries) for case in cases]
+    try:
+        for number in range(max((case.workload.launches for case in cases), default=0)):
+            due = [level for level in levels if number < level.case.workload.launches]
+            _round(due, f"{sweep}-{number}", order)
+        for number in range(retries):
+            again = [level for level in levels if level.is_unsteady]
+            _round(again, f"{sweep}-again-{number}", order)
+    finally:
+        for level in levels:
+            level.finish()
+
+
+def _round(levels: Sequence[SpeedRun], name: str, order: random.Random) -> None:
+    for turn, level in enumerate(order.sample(levels, len(levels))):
+        level.launch(name, turn)
+
+
+@dataclass
+class SpeedRun:
+    """A case of speed: its launches so far, and the run that they become."""
+
+    case: SpeedCase
+    bench: Bench
+    retries: int
+    launches: list[Launch] = field(default_factory=list)
+    timelines: list[Timeline] = field(default_factory=list)
+    discarded: int = 0
+
+    def __post_init__(self) -> None:
+        """Begin nothing yet."""
+        self._run = CaseRun(self.case, self.bench)
+        self._energy_reason: str | None = None
+        self._stored = False
+
+    @property
+    def is_unsteady(self) -> bool:
+        """Return whether its launches lie so far apart that more are worth their time."""
+        return not self._run.failure and unsteady(self.launches)
+
+    def launch(self, name: str, turn: int) -> None:
+        """Measure one launch; again where other programs disturbed it, as often as is allowed."""
+        while self._run.step(lambda: self._measure(name, turn)):
+            if self.discarded >= self.retries or not disturbed(self.launches[-1], self._cores):
+                break
+            self.discarded += 1
+            self.launches.pop()
+            self._drop_last_timelines()
+        if self._run.failure:
+            self.finish()  # stored at once: a later interruption can't lose it
+
+    @property
+    def _cores(self) -> int:
+        return self.bench.hello.logical_cores
+
+    def _measure(self, name: str, turn: int) -> None:
+        work = self.case.workload
+        limit = self.case.subject.artifact.context_length
+        if limit and work.context > limit:
+            message = f"the workload needs {work.context} tokens of context, the model has {limit}"
+            raise WorkerError.of("unsupported", "ContextLength", message)
+        try:
+            opened = self._run.open(work.context, meters=self.case.meters)
+            result = self._run.ask(MeasureSpeed(workload=work), SpeedResult)
+        finally:
+            self._run.close()
+        trials = result.trials
+        self.launches.append(
+            Launch(
+                round=name,
+                turn=turn,
+                load_s=opened.load_s,
+                prefill_s=tuple(trial.prefill_s for trial in trials),
+                ttft_s=tuple(trial.ttft_s for trial in trials),
+                decode_s=tuple(trial.decode_s for trial in trials),
+                token_s=tuple(round(second, 7) for trial in trials for second in trial.token_s),
+                warm_up_rounds=result.warm_up_rounds,
+                settled=result.settled,
+                memory=result.memory,
+                before=opened.before,
+                loaded=result.loaded,
+                after=result.after,
+                foreign_cpu=result.foreign_cpu,
+            )
+        )
+        self._before_last = list(self.timelines)
+        self.timelines = joined(self.timelines, result.timelines)
+        self._energy_reason = result.energy_reason
+        self.bench.observer.ticked(self.case, len(self.launches), work.launches)
+
+    def _drop_last_timelines(self) -> None:
+        self.timelines = self._before_last
+
+    def finish(self) -> None:
+        """Store the run, once; a case that never began is not stored."""
+        if self._stored or not (self.launches or self._run.failure):
+            return
+        self._stored = True
+        self._run.store(self._figures())
+
+    def _figures(self) -> Figures:
+        launches = self.launches
+        if self._run.failure or not launches:
+            return Figures(energy_reason=self._energy_reason)
+        speed = speed_of(self.case.workload, launches, self.discarded)
+        energy = energies(self.timelines)
+        before, after = launches[0].before, launches[-1].after
+        opened = self._run.opened.warnings if self._run.opened else ()
+        warnings = (
+            *condition_warnings(before, after, self._cores),
+            *opened,
+            *noise_warnings(launches, self._cores),
+            *(warning for source in energy for warning in source.warnings),
+        )
+        return Figures(
+            speed=speed,
+            memory=largest_memory([launch.memory for launch in launches]),
+            energy=energy,
+            energy_reason=self._energy_reason,
+            timelines=tuple(self.timelines) if energy else (),
+            conditions=Conditions(
+                before=before,
+                loaded=launches[-1].loaded,
+                after=after,
+                warnings=tuple(dict.fromkeys(warnings)),
+            ),
+        )
