@@ -69,6 +69,21 @@ class Tokenizer:
             return int(framed[0])
         return None
 
+    def prefix_token(self) -> int | None:
+        """Return what stands before a text that has no context, as lm-eval has it.
+
+        The first token, else the one that begins a text, else one that ends it; None without any.
+        """
+        first = self.start_token()
+        if first is not None:
+            return first
+        settings = _settings(self._folder, "tokenizer_config.json")
+        for name in ("bos_token", "eos_token"):
+            token = self._tokenizer.token_to_id(_token_text(settings.get(name)))
+            if token is not None:
+                return int(token)
+        return min(self.ends, default=None)
+
 
 def _end_tokens(folder: Path) -> frozenset[int]:
     """Return the ids that end an answer, as the checkpoint's settings state them."""

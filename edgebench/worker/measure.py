@@ -19,7 +19,7 @@ from edgebench.records.device import Snapshot
 from edgebench.records.energy import MIN_PERIODS
 from edgebench.records.messages import Trial
 from edgebench.records.settings import Workload
-from edgebench.worker.runtimes import Session
+from edgebench.worker.runtimes import Timed
 
 WARM_UP_TOKENS = 8
 STABLE_VARIATION = 0.05
@@ -46,7 +46,7 @@ class Measured:
 
 
 def measure_speed(
-    session: Session, workload: Workload, sampler: Sampler, progress: Callable[[int, int], None]
+    session: Timed, workload: Workload, sampler: Sampler, progress: Callable[[int, int], None]
 ) -> Measured:
     """Warm up, then time the workload's repetitions with the meters read beside them.
 
@@ -70,7 +70,7 @@ def measure_speed(
     return Measured(begun, tuple(trials), loaded, others)
 
 
-def warm_up(session: Session, workload: Workload) -> WarmUp:
+def warm_up(session: Timed, workload: Workload) -> WarmUp:
     """Evaluate the prompt, then decode a few tokens after it until three rounds agree.
 
     Rounds agree when the coefficient of variation of the last three is under 5 %. There are
@@ -89,12 +89,12 @@ def warm_up(session: Session, workload: Workload) -> WarmUp:
     return WarmUp(len(rounds), settled=False)
 
 
-def _read_prompt(session: Session, workload: Workload) -> None:
+def _read_prompt(session: Timed, workload: Workload) -> None:
     session.reset(workload.depth)
     session.prefill(session.synthetic(workload.prompt_tokens))
 
 
-def _return_to_prompt(session: Session, workload: Workload) -> bool:
+def _return_to_prompt(session: Timed, workload: Workload) -> bool:
     """Forget what was decoded after the prompt; read it again, and say so, where that can't be."""
     if session.keep(workload.decode_from) == workload.decode_from:
         return True
@@ -113,13 +113,13 @@ def _rest(sampler: Sampler) -> None:
     sampler.stop()
 
 
-def _trial(session: Session, workload: Workload, sampler: Sampler) -> Trial:
+def _trial(session: Timed, workload: Workload, sampler: Sampler) -> Trial:
     prompt = session.synthetic(workload.prompt_tokens)
     session.reset(workload.depth)
     start = time.perf_counter_ns()
     session.prefill(prompt)
     evaluated = time.perf_counter_ns()
-    session.first_token()
+    session.likeliest()
     first = time.perf_counter_ns()
     sampler.add("prefill", start, evaluated, (len(prompt), len(prompt)))
 
@@ -136,7 +136,7 @@ def _trial(session: Session, workload: Workload, sampler: Sampler) -> Trial:
     )
 
 
-def _lengthen(session: Session, workload: Workload, sampler: Sampler, trial: Trial) -> None:
+def _lengthen(session: Timed, workload: Workload, sampler: Sampler, trial: Trial) -> None:
     """Repeat a phase in one window until it is long enough for the slowest meter."""
     wanted_s = MIN_PERIODS * sampler.slowest_s
     prompt = session.synthetic(workload.prompt_tokens)
@@ -156,7 +156,7 @@ def _lengthen(session: Session, workload: Workload, sampler: Sampler, trial: Tri
             sampler.add("decode", start, time.perf_counter_ns(), (times * tokens, tokens))
 
 
-def _decode_again(session: Session, workload: Workload) -> bool:
+def _decode_again(session: Timed, workload: Workload) -> bool:
     if session.keep(workload.decode_from) < workload.decode_from:
         return False
     session.decode(workload.generate_tokens)

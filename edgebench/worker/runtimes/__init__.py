@@ -32,14 +32,10 @@ class Room:
     sequences: int = 1
 
 
-class Session(Protocol):
-    """An artifact loaded in a runtime."""
+class Tokens(Protocol):
+    """A model's vocabulary: what turns text into tokens and back."""
 
-    info: RuntimeInfo
-    weights_bytes: int | None
-    kv_cache_bytes: int | None
     vocabulary: int
-    warnings: tuple[str, ...]  # what a reader of the run should know of this session
 
     def encode(self, text: str, special: bool = False) -> list[int]:
         """Tokenize text with the model's own tokenizer.
@@ -49,7 +45,7 @@ class Session(Protocol):
         ...
 
     def text(self, tokens: Sequence[int]) -> str:
-        """Return the text of tokens, without special ones; bytes that are no text are replaced."""
+        """Return the text of tokens, without special ones; bytes that aren't text are replaced."""
         ...
 
     def is_end(self, token: int) -> bool:
@@ -63,6 +59,16 @@ class Session(Protocol):
     def start_token(self) -> int | None:
         """Return the token that the model wants before any text, or None."""
         ...
+
+    def prefix_token(self) -> int | None:
+        """Return what stands before a text that has no context: the first token, else an end."""
+        ...
+
+
+class Timed(Protocol):
+    """A model with the KV cache of one sequence, whose phases are timed from outside."""
+
+    info: RuntimeInfo
 
     def reset(self, depth: int) -> None:
         """Make the KV cache hold exactly `depth` synthetic tokens."""
@@ -81,12 +87,21 @@ class Session(Protocol):
         ...
 
     def decode(self, count: int) -> list[int]:
-        """Evaluate `count` tokens one by one; return `perf_counter_ns` after each."""
+        """Evaluate `count` synthetic tokens one by one; return `perf_counter_ns` after each.
+
+        What the model would say plays no part: each step costs what a generated token costs.
+        """
         ...
 
-    def first_token(self) -> int:
+    def likeliest(self) -> int:
         """Return the likeliest token after what was evaluated last."""
         ...
+
+
+class Scored(Protocol):
+    """A model whose probabilities are asked for."""
+
+    info: RuntimeInfo
 
     def score(self, spans: Sequence[Span]) -> list[Score]:
         """Score spans, in order; prefixes that neighbours share are evaluated once."""
@@ -95,6 +110,14 @@ class Session(Protocol):
     def logits(self, tokens: Sequence[int], start: int) -> Any:
         """Evaluate tokens from an empty cache; return logits [len(tokens) - start, vocabulary]."""
         ...
+
+
+class Session(Tokens, Timed, Scored, Protocol):
+    """An artifact loaded in a runtime."""
+
+    weights_bytes: int | None
+    kv_cache_bytes: int | None
+    warnings: tuple[str, ...]  # what a reader of the run should know of this session
 
     def close(self) -> None:
         """Free the model."""

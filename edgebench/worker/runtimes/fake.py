@@ -87,6 +87,10 @@ class FakeSession:
         """Return None: this model wants none."""
         return None
 
+    def prefix_token(self) -> int | None:
+        """Return the byte that ends what it says."""
+        return 0
+
     def reset(self, depth: int) -> None:
         """Hold `depth` tokens."""
         self._held = depth
@@ -111,7 +115,7 @@ class FakeSession:
             times.append(time.perf_counter_ns())
         return times
 
-    def first_token(self) -> int:
+    def likeliest(self) -> int:
         """Return the next byte of what the truth says, counted from the prompt's end."""
         said: bytes = str(self._truth.get("says", "")).encode() + b"\0"
         return said[min(self._said, len(said) - 1)]
@@ -133,10 +137,10 @@ class FakeSession:
 
         self._fail("score")
         rng = np.random.default_rng([self._truth.get("seed", 0), *tokens[:8]])
-        found = rng.normal(size=(len(tokens) - start, self.vocabulary)) * 0.1
+        logits = rng.normal(size=(len(tokens) - start, self.vocabulary)) * 0.1
         for row, token in enumerate(tokens[start:]):
-            found[row, (token + 1) % self.vocabulary] += 5
-        return found
+            logits[row, (token + 1) % self.vocabulary] += 5
+        return logits
 
     def close(self) -> None:
         """Do nothing."""

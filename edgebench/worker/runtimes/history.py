@@ -70,13 +70,13 @@ class History:
     def extend(self, tokens: Sequence[int], rows: int) -> Any:
         """Evaluate tokens after those held; return logits [rows, vocabulary].
 
-        Raises EdgebenchError where they do not fit.
+        Raises EdgebenchError where they don't fit.
         """
         self._need(len(tokens))
-        found = self._cache.run(tokens, rows)[-rows:]
-        self._last = found[-1]
+        logits = self._cache.run(tokens, rows)[-rows:]
+        self._last = logits[-1]
         self._tokens += tokens
-        return found
+        return logits
 
     def step(self, tokens: Sequence[int]) -> list[int]:
         """Evaluate tokens one by one; return the time after each, in ns."""
@@ -89,7 +89,7 @@ class History:
         self._tokens += tokens
         return times
 
-    def first_token(self) -> int:
+    def likeliest(self) -> int:
         """Return the likeliest token after what was evaluated last."""
         return int(self._last.argmax())
 

@@ -42,7 +42,7 @@ class LlamaCpp:
     def open(self, artifact: Artifact, settings: Settings, room: Room) -> LlamaCppSession:
         """Load a GGUF file and make a context of `room`.
 
-        Raises BadFileError where llama.cpp refuses the file, OutOfMemoryError where it does not
+        Raises BadFileError where llama.cpp refuses the file, OutOfMemoryError where it doesn't
         fit, UnsupportedError where this build has no GPU for the layers asked for.
         """
         api = llama_api()
@@ -177,8 +177,12 @@ class LlamaCppSession:
             return None
         return int(self._api.llama_vocab_bos(self._vocab))
 
+    def prefix_token(self) -> int | None:
+        """Return BOS, else EOS, else None."""
+        return next((token for token in self._ends_of_text() if token >= 0), None)
+
     def text(self, tokens: Sequence[int]) -> str:
-        """Return the text of tokens, without special ones; bytes that are no text are replaced."""
+        """Return the text of tokens, without special ones; bytes that aren't text are replaced."""
         return b"".join(self._piece(token) for token in tokens).decode("utf-8", "replace")
 
     def _piece(self, token: int) -> bytes:
@@ -199,15 +203,19 @@ class LlamaCppSession:
         source = self._api.llama_model_chat_template(self._model, None)
         if not source:
             return None
-        first, last = (
-            self._api.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace")
-            if token >= 0
-            else ""
-            for token in (
-                self._api.llama_vocab_bos(self._vocab), self._api.llama_vocab_eos(self._vocab)
-            )
-        )  # fmt: skip
-        return ChatTemplate(source.decode("utf-8", "replace"), first, last)
+        bos, eos = (self._token_text(token) for token in self._ends_of_text())
+        return ChatTemplate(source.decode("utf-8", "replace"), bos, eos)
+
+    def _ends_of_text(self) -> tuple[int, int]:
+        """Return BOS and EOS, negative where the file names none."""
+        bos, eos = self._api.llama_vocab_bos, self._api.llama_vocab_eos
+        return int(bos(self._vocab)), int(eos(self._vocab))
+
+    def _token_text(self, token: int) -> str:
+        if token < 0:
+            return ""
+        raw: bytes = self._api.llama_vocab_get_text(self._vocab, token)
+        return raw.decode("utf-8", "replace")
 
     # speed
 
@@ -235,7 +243,7 @@ class LlamaCppSession:
     def prefill(self, tokens: Sequence[int]) -> None:
         """Evaluate tokens in batches after what the cache holds; wait for the last one.
 
-        Raises EdgebenchError where llama.cpp did not evaluate all of them.
+        Raises EdgebenchError where llama.cpp didn't evaluate all of them.
         """
         api = self._api
         start = int(api.llama_memory_seq_pos_max(self._memory, 0)) + 1
@@ -263,7 +271,7 @@ class LlamaCppSession:
             times.append(time.perf_counter_ns())
         return times
 
-    def first_token(self) -> int:
+    def likeliest(self) -> int:
         """Return the likeliest token after what was evaluated last."""
         return int(self._api.llama_sampler_sample(self._greedy, self._context, -1))
 

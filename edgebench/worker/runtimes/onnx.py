@@ -22,11 +22,12 @@ from edgebench.errors import (
 from edgebench.records.artifact import Artifact
 from edgebench.records.device import RuntimeInfo
 from edgebench.records.settings import Settings
-from edgebench.records.spans import ChatTemplate, Score, Span
+from edgebench.records.spans import Score, Span
 from edgebench.sources.onnx_file import OnnxInfo, read_onnx
 from edgebench.sources.tokenizer import Tokenizer
 from edgebench.worker.runtimes import Room
-from edgebench.worker.runtimes.history import Cache, History, Synthetic
+from edgebench.worker.runtimes.checkpoint_roles import CheckpointRoles
+from edgebench.worker.runtimes.history import Cache, History
 from edgebench.worker.runtimes.onnx_cache import NUMPY_TYPES, GrowingCache, SharedCache, outputs_of
 from edgebench.worker.runtimes.onnx_tree import BUDGET, grow, tree_graph
 from edgebench.worker.runtimes.packing import Group, group, pack, trunk_length
@@ -41,8 +42,12 @@ PROVIDERS = {
     "directml": "DmlExecutionProvider",
     "qnn": "QNNExecutionProvider",
 }
-_PACKAGES = {"cuda": "onnxruntime-gpu", "tensorrt": "onnxruntime-gpu",
-             "directml": "onnxruntime-directml", "qnn": "onnxruntime-qnn"}  # fmt: skip
+_PACKAGES = {
+    "cuda": "onnxruntime-gpu",
+    "tensorrt": "onnxruntime-gpu",
+    "directml": "onnxruntime-directml",
+    "qnn": "onnxruntime-qnn",
+}
 _ON_GPU = {"cuda", "tensorrt"}  # where the KV cache stays on the device
 _MEMORY_WORDS = ("failed to allocate", "out of memory", "bad_alloc", "bad allocation")
 _WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
@@ -80,7 +85,7 @@ class Onnx:
             return OnnxSession(ort, info, artifact, settings, room)
 
 
-class OnnxSession:
+class OnnxSession(CheckpointRoles):
     """A graph in an onnxruntime session, with one sequence."""
 
     def __init__(
@@ -89,15 +94,16 @@ class OnnxSession:
         threads = settings.threads or compute_cores()
         loaded = _load(ort, graph, settings, room)
         shares = _node_shares(loaded.session)
-        self._tokenizer = Tokenizer(graph.path.parent)
-        self._history = History(loaded.cache, room.context)
+        super().__init__(
+            Tokenizer(graph.path.parent),
+            History(loaded.cache, room.context),
+            int(outputs_of(loaded.session)["logits"].shape[-1]),
+        )
         self._trees, self._tree_room = loaded.trees, loaded.tree_room
         self._sequences = room.sequences
-        self.vocabulary = int(outputs_of(loaded.session)["logits"].shape[-1])
         self.weights_bytes: int | None = graph.size_bytes
         self.kv_cache_bytes = _kv_bytes(loaded.session, room.context)
         self.warnings = _warnings(settings.provider, shares, graph.fused)
-        self._synthetic = Synthetic(self.vocabulary)
         self.info = RuntimeInfo(
             name="onnxruntime",
             version=f"onnxruntime {ort.__version__}",
@@ -112,50 +118,6 @@ class OnnxSession:
             micro_batch=room.context,
             context=room.context,
         )
-
-    def encode(self, text: str, special: bool = False) -> list[int]:
-        """Tokenize text with the checkpoint's own tokenizer."""
-        return self._tokenizer.encode(text, special)
-
-    def text(self, tokens: Sequence[int]) -> str:
-        """Return the text of tokens, without special ones."""
-        return self._tokenizer.text(tokens)
-
-    def is_end(self, token: int) -> bool:
-        """Return whether the model ends its answer with this token."""
-        return token in self._tokenizer.ends
-
-    def chat_template(self) -> ChatTemplate | None:
-        """Return the checkpoint's chat template, or None."""
-        return self._tokenizer.chat_template()
-
-    def keep(self, count: int) -> int:
-        """Forget all but the first `count` tokens; return how many are still held."""
-        return self._history.keep(count)
-
-    def start_token(self) -> int | None:
-        """Return the token that the model wants before any text, or None."""
-        return self._tokenizer.start_token()
-
-    def reset(self, depth: int) -> None:
-        """Make the KV cache hold exactly `depth` synthetic tokens, reusing them if it can."""
-        self._history.become(self.synthetic(depth))
-
-    def synthetic(self, count: int) -> list[int]:
-        """Return `count` pseudo-random tokens, the same ones each time."""
-        return self._synthetic.take(count)
-
-    def prefill(self, tokens: Sequence[int]) -> None:
-        """Evaluate tokens after what the cache holds; return when the last one is done."""
-        self._history.extend(tokens, 1)
-
-    def decode(self, count: int) -> list[int]:
-        """Evaluate `count` synthetic tokens one by one; return the time after each."""
-        return self._history.step(self.synthetic(count))
-
-    def first_token(self) -> int:
-        """Return the likeliest token after what was evaluated last."""
-        return self._history.first_token()
 
     def score(self, spans: Sequence[Span]) -> list[Score]:
         """Score spans in order; a trunk that all share, and each context, are evaluated once.

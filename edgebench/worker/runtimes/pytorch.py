@@ -15,11 +15,12 @@ from edgebench.errors import BadFileError, MissingExtraError, OutOfMemoryError, 
 from edgebench.records.artifact import Artifact
 from edgebench.records.device import RuntimeInfo
 from edgebench.records.settings import Settings
-from edgebench.records.spans import ChatTemplate, Score, Span
+from edgebench.records.spans import Score, Span
 from edgebench.sources.checkpoint import open_checkpoint
 from edgebench.sources.tokenizer import Tokenizer
 from edgebench.worker.runtimes import Room
-from edgebench.worker.runtimes.history import History, Synthetic
+from edgebench.worker.runtimes.checkpoint_roles import CheckpointRoles
+from edgebench.worker.runtimes.history import History
 from edgebench.worker.runtimes.scores import scores_of, targets_of
 
 _TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -52,7 +53,7 @@ class Torch:
         return TorchSession(torch, transformers, artifact, settings, room)
 
 
-class TorchSession:
+class TorchSession(CheckpointRoles):
     """A model in eval mode, with one sequence's cache."""
 
     def __init__(
@@ -63,19 +64,23 @@ class TorchSession:
         torch.set_num_threads(threads)
         try:
             model = transformers.AutoModelForCausalLM.from_pretrained(
-                str(checkpoint.path), dtype=getattr(torch, _TYPES[artifact.level]),
-                local_files_only=True, trust_remote_code=False, use_safetensors=True,
-            )  # fmt: skip
+                str(checkpoint.path),
+                dtype=getattr(torch, _TYPES[artifact.level]),
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+            )
             model = model.eval().to(settings.provider)
         except (MemoryError, torch.OutOfMemoryError) as error:
             raise OutOfMemoryError(f"torch can't load {artifact.name}: {error}") from None
         except Exception as error:  # noqa: BLE001 - transformers raises whatever its parts raise
             said = " ".join(str(error).split())[:500]
             raise BadFileError(f"transformers can't load {artifact.name}: {said}") from None
-        self._tokenizer = Tokenizer(checkpoint.path)
-        self._history = History(TorchCache(torch, transformers, model), room.context)
-        self.vocabulary = int(model.config.get_text_config().vocab_size)
-        self._synthetic = Synthetic(self.vocabulary)
+        super().__init__(
+            Tokenizer(checkpoint.path),
+            History(TorchCache(torch, transformers, model), room.context),
+            int(model.config.get_text_config().vocab_size),
+        )
         self.warnings: tuple[str, ...] = ()
         self.weights_bytes: int | None = _weights_bytes(model)
         self.kv_cache_bytes = _kv_bytes(model, room.context)
@@ -92,50 +97,6 @@ class TorchSession:
             micro_batch=room.context,
             context=room.context,
         )
-
-    def encode(self, text: str, special: bool = False) -> list[int]:
-        """Tokenize text with the checkpoint's own tokenizer."""
-        return self._tokenizer.encode(text, special)
-
-    def text(self, tokens: Sequence[int]) -> str:
-        """Return the text of tokens, without special ones."""
-        return self._tokenizer.text(tokens)
-
-    def is_end(self, token: int) -> bool:
-        """Return whether the model ends its answer with this token."""
-        return token in self._tokenizer.ends
-
-    def chat_template(self) -> ChatTemplate | None:
-        """Return the checkpoint's chat template, or None."""
-        return self._tokenizer.chat_template()
-
-    def keep(self, count: int) -> int:
-        """Forget all but the first `count` tokens; return how many are still held."""
-        return self._history.keep(count)
-
-    def start_token(self) -> int | None:
-        """Return the token that the model wants before any text, or None."""
-        return self._tokenizer.start_token()
-
-    def reset(self, depth: int) -> None:
-        """Make the KV cache hold exactly `depth` synthetic tokens, reusing them if it can."""
-        self._history.become(self.synthetic(depth))
-
-    def synthetic(self, count: int) -> list[int]:
-        """Return `count` pseudo-random tokens, the same ones each time."""
-        return self._synthetic.take(count)
-
-    def prefill(self, tokens: Sequence[int]) -> None:
-        """Evaluate tokens after what the cache holds; return when the last one is done."""
-        self._history.extend(tokens, 1)
-
-    def decode(self, count: int) -> list[int]:
-        """Evaluate `count` synthetic tokens one by one; return the time after each."""
-        return self._history.step(self.synthetic(count))
-
-    def first_token(self) -> int:
-        """Return the likeliest token after what was evaluated last."""
-        return self._history.first_token()
 
     def score(self, spans: Sequence[Span]) -> list[Score]:
         """Score spans in order; what a span shares with the one before is evaluated once."""

@@ -13,8 +13,8 @@ from platformdirs import user_cache_path
 from edgebench.errors import BadFileError, EdgebenchError
 from edgebench.records.accuracy import Divergence
 from edgebench.records.messages import CompareText
-from edgebench.worker.runtimes import Session
 from edgebench.worker.score.divergence import (
+    Distributions,
     DivergenceRows,
     Progress,
     chunks_of,
@@ -26,7 +26,7 @@ from edgebench.worker.score.text import Text
 
 
 def compare_text(
-    session: Session, text: Text, request: CompareText, progress: Progress
+    session: Distributions, text: Text, request: CompareText, progress: Progress
 ) -> Divergence | None:
     """Make the reference, or compare with it; return None where it is not kept here.
 
@@ -44,7 +44,9 @@ def compare_text(
     return _described(request, reference, measure_divergence(session, reference, progress))
 
 
-def _made(session: Session, text: Text, request: CompareText, progress: Progress) -> Reference:
+def _made(
+    session: Distributions, text: Text, request: CompareText, progress: Progress
+) -> Reference:
     tokens = text.encode(request.task.text)
     chunks = chunks_of(tokens, text.start_token(), request.task.chunks)
     return measure_reference(session, chunks, progress)
@@ -78,5 +80,5 @@ def _described(
         bits_per_byte=rows.bits_per_byte if rows else reference.bits_per_byte,
         least_kld=rows.least_kld if rows else None,
         truncated_mass=reference.truncated_mass,
-        chunk_klds=tuple(round(one, 7) for one in rows.chunk_kld) if rows else (),
+        chunk_klds=tuple(round(kld, 7) for kld in rows.chunk_kld) if rows else (),
     )

@@ -1,23 +1,29 @@
 """Answer items by greedy generation, up to a stop string, an end token or a number of tokens.
 
-Knows a session's `prefill`, `first_token` and `keep`. Text that a model wrote is read, never run.
+Knows the roles of tokens and of timing: `prefill`, `likeliest`, `keep`. Text that a model wrote is
+read, never run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from edgebench.records.accuracy import ItemResult, Skip
 from edgebench.records.answers import before_stop, is_right
 from edgebench.records.task import Generation, Task
-from edgebench.worker.runtimes import Session
+from edgebench.worker.runtimes import Timed, Tokens
 from edgebench.worker.runtimes.packing import common_prefix
 from edgebench.worker.score.chat import Prompts
 from edgebench.worker.score.likelihood import Progress
 
 
+class Speaking(Tokens, Timed, Protocol):
+    """What an answer is generated from."""
+
+
 def answer(
-    session: Session, task: Task, prompts: Prompts, progress: Progress
+    session: Speaking, task: Task, prompts: Prompts, progress: Progress
 ) -> tuple[list[ItemResult], list[Skip]]:
     """Generate an answer to each item; return results in the task's order, and what was left out.
 
@@ -38,9 +44,9 @@ def answer(
             skipped.append(Skip(id=item.id, reason=reason if tokens else "the prompt is empty"))
         else:
             text = writer.write(tokens, prompts.rendered(item.contexts[0]))
-            correct, found = is_right(text, item.answers, task.generation)
+            correct, answered = is_right(text, item.answers, task.generation)
             results[place] = ItemResult(
-                id=item.id, correct=correct, answer=found[:1000], cluster=item.cluster
+                id=item.id, correct=correct, answer=answered[:1000], cluster=item.cluster
             )
         progress(len(results) + len(skipped), len(task.items))
     return [results[place] for place in sorted(results)], skipped
@@ -49,7 +55,7 @@ def answer(
 class Writer:
     """Generates from one session, keeping what neighbouring prompts share."""
 
-    def __init__(self, session: Session, generation: Generation) -> None:
+    def __init__(self, session: Speaking, generation: Generation) -> None:
         self._session = session
         self._generation = generation
         self._held: tuple[int, ...] = ()
@@ -69,7 +75,7 @@ class Writer:
         tokens: list[int] = []
         text = ""
         while len(tokens) < said.max_tokens:
-            token = session.first_token()
+            token = session.likeliest()
             if session.is_end(token):
                 break
             tokens.append(token)
@@ -85,10 +91,8 @@ class Writer:
 
     def _stop(self, text: str) -> tuple[str, bool]:
         """Cut the answer, not the trace before it, at a stop string."""
-        end = max(
-            (text.rfind(mark) + len(mark) for mark in self._generation.end_of_thought
-             if mark in text), default=0,
-        )  # fmt: skip
+        marks = [mark for mark in self._generation.end_of_thought if mark in text]
+        end = max((text.rfind(mark) + len(mark) for mark in marks), default=0)
         answer, stopped = before_stop(text[end:], self._generation.stop)
         return text[:end] + answer, stopped
 

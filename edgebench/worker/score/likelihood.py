@@ -1,6 +1,6 @@
 """Answer items by the log-likelihood of their continuations.
 
-Knows a session's `score` and how texts become tokens. Requests are sorted, so that those with a
+Knows a model's `score` and how texts become tokens. Requests are sorted, so that those with a
 common beginning stand together, and given to the session in rounds; what the session shares and
 packs within a round is its own affair.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from edgebench.records.accuracy import ItemResult, Skip
 from edgebench.records.spans import Score, Span
 from edgebench.records.task import Item, Task
-from edgebench.worker.runtimes import Session
+from edgebench.worker.runtimes import Scored
 from edgebench.worker.runtimes.packing import common_prefix
 from edgebench.worker.score.chat import Prompts
 
@@ -34,7 +34,7 @@ class Request:
 
 
 def answer(
-    session: Session, task: Task, prompts: Prompts, progress: Progress
+    session: Scored, task: Task, prompts: Prompts, progress: Progress
 ) -> tuple[list[ItemResult], list[Skip]]:
     """Score a task's items; return results in the task's order, and what was left out."""
     requests, skipped = [], []
@@ -45,11 +45,11 @@ def answer(
             skipped.append(Skip(id=item.id, reason=reason))
         else:
             requests.append(request)
-    requests.sort(key=lambda one: (one.spans[0].tokens, one.place))
+    requests.sort(key=lambda request: (request.spans[0].tokens, request.place))
     results: dict[int, ItemResult] = {}
     for part in _rounds(requests):
-        scores = iter(session.score([span for one in part for span in one.spans]))
-        results.update((one.place, _result(task, one, scores)) for one in part)
+        scores = iter(session.score([span for request in part for span in request.spans]))
+        results.update((request.place, _result(task, request, scores)) for request in part)
         progress(len(results) + len(skipped), len(task.items))
     return [results[place] for place in sorted(results)], skipped
 
@@ -86,24 +86,26 @@ def _rounds(requests: Sequence[Request]) -> Iterator[list[Request]]:
     """Cut sorted requests into rounds, so that those with a long common beginning stay together."""
     part: list[Request] = []
     shared = 0
-    for one in requests:
-        tokens = one.spans[0].tokens[: one.spans[0].start]
+    for request in requests:
+        tokens = request.spans[0].tokens[: request.spans[0].start]
         common = common_prefix(part[0].spans[0].tokens[:shared], tokens) if part else 0
         lost = shared >= LONG_PREFIX and common < shared / 2 and len(part) > 1
         if part and (len(part) == ITEMS_A_ROUND or lost):
             yield part
             part = []
         shared = common if part else len(tokens)
-        part.append(one)
+        part.append(request)
     if part:
         yield part
 
 
-def _result(task: Task, one: Request, scores: Iterator[Score]) -> ItemResult:
-    taken = [next(scores) for _ in one.spans]
+def _result(task: Task, request: Request, scores: Iterator[Score]) -> ItemResult:
+    taken = [next(scores) for _ in request.spans]
     sums = [score.loglikelihood for score in taken]
-    item = one.item
-    chosen = None if task.metric == "greedy_match" else _best(item, _normalised(task, one, sums))
+    item = request.item
+    chosen = (
+        None if task.metric == "greedy_match" else _best(item, _normalised(task, request, sums))
+    )
     return ItemResult(
         id=item.id,
         correct=taken[0].greedy if chosen is None else chosen == item.gold,
@@ -113,13 +115,13 @@ def _result(task: Task, one: Request, scores: Iterator[Score]) -> ItemResult:
     )
 
 
-def _normalised(task: Task, one: Request, sums: Sequence[float]) -> list[float]:
+def _normalised(task: Task, request: Request, sums: Sequence[float]) -> list[float]:
     if task.metric == "acc":
         return list(sums)
     if task.metric == "acc_token":
-        lengths = [len(span.tokens) - span.start for span in one.spans]
+        lengths = [len(span.tokens) - span.start for span in request.spans]
     else:
-        texts = [continuation.strip() for _, continuation in one.item.pairs]
+        texts = [continuation.strip() for _, continuation in request.item.pairs]
         lengths = [max(1, len(text.encode())) for text in texts]
     return [value / length for value, length in zip(sums, lengths, strict=True)]
 

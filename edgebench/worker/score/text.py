@@ -1,6 +1,6 @@
 """One tokenization for every format: the checkpoint's own, where the artifact carries it.
 
-Knows tokenizers through `encode` and `start_token`. Scores nothing.
+Knows tokenizers through `encode` and their first tokens. Scores nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ class Text(Protocol):
 
     def start_token(self) -> int | None:
         """Return the token that the model wants before any text, or None."""
+        ...
+
+    def prefix_token(self) -> int | None:
+        """Return what stands before a text that has no context, or None."""
         ...
 
 
@@ -60,6 +64,10 @@ class SharedText:
     def start_token(self) -> int | None:
         """Return the token that the model wants before any text, or None."""
         return self._shared.start_token()
+
+    def prefix_token(self) -> int | None:
+        """Return what stands before a text that has no context, or None."""
+        return self._shared.prefix_token()
 
     def warnings(self) -> tuple[str, ...]:
         """Say whether the artifact reads the task's text as its checkpoint does."""
