@@ -13,16 +13,19 @@ from pydantic import Field, TypeAdapter, ValidationError
 from edgebench.errors import EdgebenchError
 from edgebench.records.accuracy import Divergence, ItemResult, Skip
 from edgebench.records.artifact import Artifact
-from edgebench.records.base import Count, Positive, Real, Record, Text
+from edgebench.records.base import Count, LongText, Positive, Real, Record, Text
 from edgebench.records.device import DeviceEntry, DeviceInfo, RuntimeInfo, Snapshot
 from edgebench.records.energy import Timeline
 from edgebench.records.faults import first_fault
 from edgebench.records.run import RunError, Status
 from edgebench.records.settings import Settings, Workload
+from edgebench.records.spans import ChatTemplate, Score, Span
 from edgebench.records.speed import Memory
-from edgebench.records.task import Task, TextTask
+from edgebench.records.task import Generation, Task, TextTask
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
+
+Tokens = tuple[Count, ...]
 
 
 class Open(Record):
@@ -72,13 +75,46 @@ class Preflight(Record):
     entry: DeviceEntry
 
 
+class Tokenize(Record):
+    """Turn texts into the artifact's tokens; special ones count as such where `special` is true."""
+
+    request: Literal["tokenize"] = "tokenize"
+    texts: tuple[Annotated[str, Field(max_length=16_000_000)], ...]
+    special: bool = False
+
+
+class ScoreSpans(Record):
+    """Give the likelihood of each span of tokens."""
+
+    request: Literal["spans"] = "spans"
+    spans: tuple[Span, ...]
+
+
+class Generate(Record):
+    """Say greedily what follows each prompt; prompts with a common beginning stand together."""
+
+    request: Literal["generate"] = "generate"
+    prompts: tuple[Tokens, ...]
+    generation: Generation
+
+
 class Close(Record):
     """Free the session and end the process."""
 
     request: Literal["close"] = "close"
 
 
-AnyRequest = Open | MeasureSpeed | ScoreTask | CompareText | Preflight | Close
+AnyRequest = (
+    Open
+    | MeasureSpeed
+    | ScoreTask
+    | CompareText
+    | Preflight
+    | Tokenize
+    | ScoreSpans
+    | Generate
+    | Close
+)
 Request = Annotated[AnyRequest, Field(discriminator="request")]
 
 
@@ -96,6 +132,15 @@ class Hello(Record):
     conditions: Snapshot
 
 
+class Vocabulary(Record):
+    """What makes prompts of a model: its first tokens and its chat template."""
+
+    size: Count
+    start_token: Count | None = Field(description="wanted before any text")
+    prefix_token: Count | None = Field(description="stands before a text that has no context")
+    chat_template: ChatTemplate | None
+
+
 class Opened(Record):
     """The session is ready."""
 
@@ -105,6 +150,7 @@ class Opened(Record):
     load_s: Real
     weights_bytes: Count | None
     kv_cache_bytes: Count | None
+    vocabulary: Vocabulary
     before: Snapshot
 
 
@@ -153,6 +199,27 @@ class DivergenceResult(Record):
     after: Snapshot
 
 
+class TokenizeResult(Record):
+    """Each text's tokens, in order."""
+
+    reply: Literal["tokenize"] = "tokenize"
+    tokens: tuple[Tokens, ...]
+
+
+class SpansResult(Record):
+    """Each span's score, in order."""
+
+    reply: Literal["spans"] = "spans"
+    scores: tuple[Score, ...]
+
+
+class GenerateResult(Record):
+    """What was said after each prompt, in order."""
+
+    reply: Literal["generate"] = "generate"
+    texts: tuple[LongText, ...]
+
+
 class Check(Record):
     """One line of the preflight."""
 
@@ -185,7 +252,17 @@ class Failed(Record):
     error: RunError
 
 
-Result = Hello | Opened | SpeedResult | ScoreResult | DivergenceResult | Checks
+Result = (
+    Hello
+    | Opened
+    | SpeedResult
+    | ScoreResult
+    | DivergenceResult
+    | Checks
+    | TokenizeResult
+    | SpansResult
+    | GenerateResult
+)
 AnyReply = Result | Progress | Failed
 Reply = Annotated[AnyReply, Field(discriminator="reply")]
 

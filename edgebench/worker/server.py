@@ -26,6 +26,7 @@ from edgebench.records.messages import (
     CompareText,
     DivergenceResult,
     Failed,
+    Generate,
     MeasureSpeed,
     Open,
     Opened,
@@ -34,13 +35,16 @@ from edgebench.records.messages import (
     ProtocolError,
     Result,
     ScoreResult,
+    ScoreSpans,
     ScoreTask,
     SpeedResult,
+    Tokenize,
+    Vocabulary,
 )
 from edgebench.records.run import RunError, Status
 from edgebench.records.speed import Memory
 from edgebench.worker.measure import measure_speed
-from edgebench.worker.runtimes import Room, Session, get_runtime
+from edgebench.worker.runtimes import Room, Session, Tokens, get_runtime
 
 Say = Callable[[AnyReply], None]
 
@@ -97,6 +101,8 @@ class Server:
             return self._score(self._session, request)
         if isinstance(request, CompareText):
             return self._compare(self._session, request)
+        if isinstance(request, Tokenize | ScoreSpans | Generate):
+            return self._serve(self._session, request)
         raise ProtocolError(f"a request of kind {request.request!r} can't be answered here")
 
     def _open(self, request: Open) -> Opened:
@@ -116,6 +122,7 @@ class Server:
             load_s=load_s,
             weights_bytes=session.weights_bytes,
             kv_cache_bytes=session.kv_cache_bytes,
+            vocabulary=_vocabulary(session),
             before=before,
         )
 
@@ -163,6 +170,15 @@ class Server:
             warnings=text.warnings(),
         )
 
+    def _serve(self, session: Session, request: Tokenize | ScoreSpans | Generate) -> Result:
+        from edgebench.worker.score import requests
+
+        if isinstance(request, Tokenize):
+            return requests.answer_tokenize(session, request)
+        if isinstance(request, ScoreSpans):
+            return requests.answer_spans(session, request)
+        return requests.answer_generate(session, request, self._progress)
+
     def _memory(self, session: Session) -> Memory:
         return Memory(
             **process_memory().model_dump(exclude_none=True),
@@ -174,6 +190,15 @@ class Server:
 
     def _progress(self, done: int, total: int) -> None:
         self._say(Progress(done=done, total=total))
+
+
+def _vocabulary(tokens: Tokens) -> Vocabulary:
+    return Vocabulary(
+        size=tokens.vocabulary,
+        start_token=tokens.start_token(),
+        prefix_token=tokens.prefix_token(),
+        chat_template=tokens.chat_template(),
+    )
 
 
 def failed(status: Status, error: BaseException) -> Failed:
