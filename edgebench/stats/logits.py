@@ -1,4 +1,7 @@
-"""From logits to log-probabilities, one row at a time or many. Knows arrays; knows no runtime."""
+"""From logits to log-probabilities, one row at a time or many. Knows arrays; knows no runtime.
+
+One home: `sum_row` serves scores and divergence, `log_softmax` the checks of exports.
+"""
 
 from __future__ import annotations
 
