@@ -6,20 +6,17 @@ that was named, each merged over the last. Measures nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgebench.errors import BadFileError, DeviceError, UsageError, nearest
 from edgebench.records.device import DeviceEntry
 from edgebench.records.messages import Hello
 from edgebench.records.settings import Settings
-
-MAX_FILE_BYTES = 1 << 20
+from edgebench.sources.yaml_lines import LinedYaml, load_yaml
 
 
 class _File(BaseModel):
@@ -119,63 +116,24 @@ def load_registry(extra: Path | None = None) -> Registry:
 
 
 def _read(path: Path) -> _File:
+    lined = load_yaml(path)
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise BadFileError(f"can't read {path}: {error.strerror}") from None
-    if len(raw) > MAX_FILE_BYTES:
-        raise BadFileError(f"{path} has {len(raw)} bytes; a registry is smaller")
-    try:
-        text = raw.decode()
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except UnicodeDecodeError:
-        raise BadFileError(f"{path} is no UTF-8 text") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "can't be read"
-        raise BadFileError(f"{path}{where}: no valid YAML: {problem}") from None
-    except RecursionError:
-        raise BadFileError(f"{path} is nested too deeply") from None
-    try:
-        return _File.model_validate(data)
+        return _File.model_validate(lined.data)
     except ValidationError as error:
-        raise _explain(path, node, error) from None
+        raise _explain(path, lined, error) from None
 
 
-def _explain(path: Path, node: yaml.Node | None, error: ValidationError) -> BadFileError:
+def _explain(path: Path, lined: LinedYaml, error: ValidationError) -> BadFileError:
     first = error.errors(include_url=False)[0]
-    keys = [str(part) for part in first["loc"] if part != "[key]"]
-    line = _line_of(node, keys)
-    field = ".".join(keys) or "the file"
-    if first["type"] == "extra_forbidden":
-        known = Settings.model_fields if "settings" in keys[:-1] else DeviceEntry.model_fields
-        if len(keys) == 1:
-            return BadFileError(f"{path}, line {line}: unknown field {field!r}, expected 'devices'")
+    keys = [part for part in first["loc"] if part != "[key]"]
+    line, field = lined.line(*keys), ".".join(map(str, keys)) or "the file"
+    if first["type"] != "extra_forbidden":
         return BadFileError(
-            f"{path}, line {line}: unknown field {field!r}", hint=nearest(keys[-1], known)
+            f"{path}, line {line}, field {field}: {first['msg']}, not {first['input']!r:.80}"
         )
+    if len(keys) == 1:
+        return BadFileError(f"{path}, line {line}: unknown field {field!r}, expected 'devices'")
+    known = Settings.model_fields if "settings" in keys[:-1] else DeviceEntry.model_fields
     return BadFileError(
-        f"{path}, line {line}, field {field}: {first['msg']}, not {first['input']!r:.80}"
+        f"{path}, line {line}: unknown field {field!r}", hint=nearest(str(keys[-1]), known)
     )
-
-
-def _line_of(node: yaml.Node | None, keys: list[str]) -> int:
-    """Return the line of the deepest key of `keys` that stands in the file."""
-    line = 1
-    for key in keys:
-        found = next((pair for pair in _children(node) if pair[0] == key), None)
-        if found is None:
-            return line
-        _, line, node = found
-    return line
-
-
-def _children(node: yaml.Node | None) -> Iterator[tuple[str, int, yaml.Node]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield str(key.value), key.start_mark.line + 1, value
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield str(index), value.start_mark.line + 1, value

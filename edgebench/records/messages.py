@@ -148,8 +148,6 @@ class Opened(Record):
     runtime: RuntimeInfo
     warnings: tuple[Text, ...] = ()
     load_s: Real
-    weights_bytes: Count | None
-    kv_cache_bytes: Count | None
     vocabulary: Vocabulary
     before: Snapshot
 

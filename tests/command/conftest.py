@@ -1,0 +1,54 @@
+"""Whole commands in this process: the fake runtime, and workers on the memory transport."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.shell import Outcome, Shell, make_shell
+
+from edgebench import cli
+from edgebench.cli import places
+from edgebench.run.transports.memory import MemoryTransport
+from edgebench.worker.server import Server
+
+
+class InProcess(Shell):
+    """A shell whose commands run here: a tenth of a second each, where a process takes one."""
+
+    def __call__(self, *arguments: str, **changes: object) -> Outcome:
+        """Run `edgebench ARGUMENTS`."""
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(self.cwd) if hasattr(contextlib, "chdir") else _chdir(self.cwd),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            code = cli.run(arguments)
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def _chdir(folder: Path):  # noqa: ANN202 - contextlib.chdir is not there before Python 3.11
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@pytest.fixture
+def edgebench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """Run commands in an empty folder, with nothing cached, their workers in this process."""
+    cwd = tmp_path / "work"
+    cwd.mkdir()
+    shell = make_shell(cwd, tmp_path / "home")
+    for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "HF_HOME", "HF_HUB_OFFLINE", "COLUMNS"):
+        monkeypatch.setenv(name, shell.env[name])
+    monkeypatch.setattr(places, "local_transport", lambda: MemoryTransport(Server))
+    return InProcess(cwd, shell.env)
