@@ -97,10 +97,13 @@ def cpu_times() -> CpuTimes:
     import psutil
 
     whole = psutil.cpu_times()
-    busy = sum(whole) - whole.idle - getattr(whole, "iowait", 0.0) - getattr(whole, "guest", 0.0)
+    # A guest's time is already in user and nice.
+    quiet = ("idle", "iowait", "guest", "guest_nice")
+    busy = sum(whole) - sum(getattr(whole, name, 0.0) for name in quiet)
     own = os.times()
-    return CpuTimes(time.monotonic(), busy, own.user + own.system + own.children_user
-                    + own.children_system)
+    return CpuTimes(
+        time.monotonic(), busy, own.user + own.system + own.children_user + own.children_system
+    )
 
 
 class CpuTimes(NamedTuple):

@@ -13,6 +13,7 @@ from edgebench.plan.cases import Case, ItemsCase, Race, SpeedCase, Subject, Text
 from edgebench.records.artifact import Artifact
 from edgebench.records.settings import Settings, Workload
 from edgebench.records.task import Task, TextTask
+from edgebench.sources.kv_cache import VALUE_BYTES, values_a_token
 
 CHUNK_TOKENS = 512
 # A guess to plan a coffee by, not a prediction.
@@ -20,6 +21,7 @@ FLOP_S = 20e9
 BYTES_S = 8e9
 LAUNCH_S = 2.0
 BYTES_A_TOKEN = 4
+OVERHEAD_BYTES = 400 * 2**20  # buffers and Python, beside weights and KV cache
 
 
 @dataclass(frozen=True)
@@ -97,3 +99,10 @@ def estimate_s(case: Case) -> float:
 
 def _prompt_token_s(case: Case) -> float:
     return 2.0 * case.subject.artifact.parameters / FLOP_S
+
+
+def memory_bytes(subject: Subject, context: int) -> int:
+    """Return about what a worker takes: weights, the KV cache at a context, and buffers."""
+    values = values_a_token(subject.artifact) or 0
+    cache = context * values * VALUE_BYTES[subject.settings.kv_type]
+    return round(subject.artifact.size_bytes + cache) + OVERHEAD_BYTES

@@ -66,16 +66,17 @@ class Answers:
         self.memory, self.after = result.memory, result.after
 
     def _open(self) -> None:
-        longest = max(_longest(item) for item in self.task.items)
-        needed = int(longest / BYTES_A_TOKEN)
-        limit = self.run.case.subject.artifact.context_length
+        self.run.open(self.context, 1 if self.task.generates else SCORE_SEQUENCES)
+
+    @property
+    def context(self) -> int:
+        """Return the KV cells that the task's longest item needs, as far as the model has them."""
+        needed = int(max(_longest(item) for item in self.task.items) / BYTES_A_TOKEN)
         if self.task.generates:
-            wanted = _rounded(needed + self.task.generation.max_tokens + TEMPLATE_TOKENS)
-            context = max(SCORE_CONTEXT, wanted)
-            self.run.open(min(context, limit) if limit else context)
-            return
+            needed += self.task.generation.max_tokens + TEMPLATE_TOKENS
+        limit = self.run.case.subject.artifact.context_length
         context = max(SCORE_CONTEXT, _rounded(needed))
-        self.run.open(min(context, limit) if limit else context, SCORE_SEQUENCES)
+        return min(context, limit) if limit and self.task.generates else context
 
     def store(self, race: RaceResult | None = None) -> None:
         """Make the case's accuracy of the answers, and store its run."""

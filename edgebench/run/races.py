@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgebench.plan.cases import ItemsCase, Race
+from edgebench.plan.planner import memory_bytes
 from edgebench.records.accuracy import RaceResult
 from edgebench.records.task import Item
 from edgebench.run.bench import Bench
@@ -22,12 +23,14 @@ from edgebench.stats.sequential import race_alphas
 
 RACE_ITEMS = 32  # asked at a time
 RACE_SEED = 5
+MEMORY_SHARE = 0.8  # of what is free
 
 
 class Contest:
     """Levels' races against one reference, which answers as many items as the longest of them.
 
-    One level and the reference are loaded at a time, no more.
+    One level and the reference are loaded at a time; where memory does not hold both, the reference
+    answers everything first, alone.
     """
 
     def __init__(self, cases: Sequence[tuple[ItemsCase, Race]], bench: Bench) -> None:
@@ -52,6 +55,9 @@ class Contest:
     def run(self) -> None:
         """Race all levels, then store what the reference answered for them."""
         try:
+            if not self._fits_together():
+                self._reference.run.step(lambda: self._reference.ask(self._order), quiet=True)
+                self._reference.run.close()
             for case in self._levels:
                 self._run_level(case)
             if self._is_wanted:
@@ -60,6 +66,14 @@ class Contest:
                 self._reference.store()
         finally:
             self._reference.run.close()
+
+    def _fits_together(self) -> bool:
+        """Return whether the reference and the largest level are held by memory at once."""
+        context = self._reference.context
+        subjects = [case.subject for case in self._levels]
+        largest = max((memory_bytes(subject, context) for subject in subjects), default=0)
+        both = largest + memory_bytes(self._reference.run.case.subject, context)
+        return both < MEMORY_SHARE * self._bench.hello.free_bytes
 
     def _run_level(self, case: ItemsCase) -> None:
         level = Answers(CaseRun(case, self._bench), case.task)
@@ -113,6 +127,7 @@ class Contest:
             items=bets.n,
             population=len(self._order),
             bounds=bets.bounds,
+            about="model",
             reason=f"after {bets.n} of {len(self._order)} items: {words[bets.verdict]}",
         )
 
