@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from edgebench.lm_eval.find import refuse
 from edgebench.records.answers import extracted, is_right
 from edgebench.records.task import Generation
 
 PROBED = 20  # documents on which our reading of answers is compared with lm-eval's
-MAX_TOKENS = 256  # where a task does not say, as lm-eval's backends have it
+MAX_TOKENS = 256  # where a task doesn't say, as lm-eval's backends have it
 TOKEN_COUNTS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 OF_NO_EFFECT = {"until", "do_sample", "temperature", "top_p", "top_k", "min_p", *TOKEN_COUNTS}
 
@@ -125,21 +125,33 @@ def _generations(name: str, task: Any) -> tuple[Row, list[Row]]:
     return fields, rows
 
 
-def _limits(name: str, task: Any) -> Row:
-    said = task.get_config("generation_kwargs") or {}
+class Limits(NamedTuple):
+    """Where an answer ends: at these strings, or after so many tokens."""
+
+    stop: tuple[str, ...]
+    max_tokens: int
+
+
+def limits_of(said: Mapping[str, Any]) -> Limits | None:
+    """Read lm-eval's generation arguments; return None where they ask for samples."""
     sampled = said.get("do_sample")
     if sampled or (sampled is None and float(said.get("temperature") or 0.0) > 0):
+        return None
+    until = said.get("until") or []
+    counts = [int(said[key]) for key in TOKEN_COUNTS if said.get(key) is not None]
+    stops = [until] if isinstance(until, str) else until
+    return Limits(tuple(stop for stop in stops if stop), counts[0] if counts else MAX_TOKENS)
+
+
+def _limits(name: str, task: Any) -> Row:
+    said = task.get_config("generation_kwargs") or {}
+    limits = limits_of(said)
+    if limits is None:
         refuse(name, "it samples answers; edgebench takes the likeliest token")
     unknown = sorted(set(said) - OF_NO_EFFECT)
     if unknown:
         refuse(name, f"it asks for {', '.join(unknown)}")
-    until = said.get("until") or []
-    counts = [int(said[key]) for key in TOKEN_COUNTS if said.get(key) is not None]
-    stops = [until] if isinstance(until, str) else until
-    return {
-        "stop": [one for one in stops if one],
-        "max_tokens": counts[0] if counts else MAX_TOKENS,
-    }
+    return {"stop": list(limits.stop), "max_tokens": limits.max_tokens}
 
 
 def _targets(task: Any, doc: Any) -> list[str]:

@@ -25,7 +25,7 @@ from edgebench.tasks.header import Header, read_header
 from edgebench.tasks.rows import ITEM_ROWS, GenerationRow, ItemRow, R, TextRow, read_rows
 
 BUILT_IN = ("basics", "divergence")
-MANY_ITEMS = 20  # from here on an answer that is always at one place is no accident
+MANY_ITEMS = 20  # from here on an answer that is always at one place isn't an accident
 SEPARATOR = "\n\n"  # after each few-shot example
 
 Render = Callable[[Mapping[str, Any]], str]
@@ -142,7 +142,7 @@ class _Builder:
         )
 
     def _joined(self, context: str, continuation: str) -> str:
-        """Put the delimiter before a continuation that does not bring white space itself."""
+        """Put the delimiter before a continuation that doesn't bring white space itself."""
         bare = not context or context[-1].isspace() or continuation[0].isspace()
         return continuation if bare else self._header.delimiter + continuation
 

@@ -65,7 +65,7 @@ class Onnx:
         """Load a graph with the provider that the settings name.
 
         Raises BadFileError where the files are not as they should be, UnsupportedError where this
-        onnxruntime has no such provider, OutOfMemoryError where the graph does not fit.
+        onnxruntime has no such provider, OutOfMemoryError where the graph doesn't fit.
         """
         try:
             import onnxruntime as ort
@@ -103,7 +103,7 @@ class OnnxSession(CheckpointRoles):
         self._sequences = room.sequences
         self.weights_bytes: int | None = graph.size_bytes
         self.kv_cache_bytes = _kv_bytes(loaded.session, room.context)
-        self.warnings = _warnings(settings.provider, shares, graph.fused)
+        self.warnings = _warnings(settings.provider, shares, graph.fused, loaded.no_trees)
         self.info = RuntimeInfo(
             name="onnxruntime",
             version=f"onnxruntime {ort.__version__}",
@@ -172,29 +172,51 @@ def open_cache(ort: Any, graph: OnnxInfo, room: int) -> Cache:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A graph and its cache; `trees` is that cache where it takes trees of `tree_room` tokens."""
+    """A graph and its cache; `trees` is that cache where it takes trees of `tree_room` tokens.
+
+    `no_trees` says why this onnxruntime can't evaluate them, where it was tried.
+    """
 
     session: Any
     cache: Cache
     trees: SharedCache | None = None
     tree_room: int = 0
+    no_trees: str = ""
 
 
 def _load(ort: Any, graph: OnnxInfo, settings: Settings, room: Room) -> _Loaded:
-    provider, threads = settings.provider, settings.threads or compute_cores()
+    provider, threads, no_trees = settings.provider, settings.threads or compute_cores(), ""
     if room.sequences > 1 and graph.fused and provider == "cpu" and graph.level not in _ONE_BY_ONE:
-        with contextlib.suppress(Exception):  # an onnxruntime that knows no such inputs
-            if found := _load_with_trees(ort, graph, threads, room.context):
-                return found
+        try:
+            if with_trees := _load_with_trees(ort, graph, threads, room.context):
+                return with_trees
+        except _unknown_inputs(ort) as error:
+            no_trees = " ".join(str(error).split())[:300]
+            if any(word in no_trees.lower() for word in _MEMORY_WORDS):
+                raise
     names = [PROVIDERS[provider]] if provider == "cpu" else [PROVIDERS[provider], PROVIDERS["cpu"]]
     options = _options(ort, threads, provider)
     session = ort.InferenceSession(str(graph.path), options, providers=names)
     device = "cuda" if provider in _ON_GPU else "cpu"
-    return _Loaded(session, _cache(ort, session, graph.fused, room.context, device))
+    cache = _cache(ort, session, graph.fused, room.context, device)
+    return _Loaded(session, cache, no_trees=no_trees)
+
+
+def _unknown_inputs(ort: Any) -> tuple[type[Exception], ...]:
+    """Return what is raised where an operator hasn't the inputs of a tree, or ignores them."""
+    kinds = ort.capi.onnxruntime_pybind11_state
+    return (kinds.InvalidGraph, kinds.InvalidArgument, kinds.NotImplemented, kinds.Fail, _Blind)
+
+
+class _Blind(Exception):
+    """A kernel takes the inputs of a tree and ignores them."""
 
 
 def _load_with_trees(ort: Any, graph: OnnxInfo, threads: int, room: int) -> _Loaded | None:
-    """Load a graph with the inputs of a tree, its weights from their own file as ever."""
+    """Load a graph with the inputs of a tree, its weights from their own file as ever.
+
+    None where the graph itself can't have them. Raises _Blind and what `_unknown_inputs` names.
+    """
     edited = tree_graph(graph.path)
     if not edited:
         return None
@@ -204,7 +226,9 @@ def _load_with_trees(ort: Any, graph: OnnxInfo, threads: int, room: int) -> _Loa
     cache = SharedCache(ort, session, room, "cpu")
     # A layer's window counts cells, whatever they hold: a tree has to fit in it.
     tree_room = min(room, edited.window or room)
-    return _Loaded(session, cache, cache, tree_room) if _sees_branches(cache) else None
+    if not _sees_branches(cache):
+        raise _Blind("attention_bias has no effect")
+    return _Loaded(session, cache, cache, tree_room)
 
 
 def _sees_branches(cache: SharedCache) -> bool:
@@ -235,8 +259,7 @@ def _options(ort: Any, threads: int, provider: str) -> Any:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
-    with contextlib.suppress(Exception):  # older versions do not know it
-        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if provider == "xnnpack":
         # Its own thread pool does the work; onnxruntime's would spin beside it.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -258,16 +281,22 @@ def _node_shares(session: Any) -> dict[str, float]:
     return {name: round(count / total, 4) for name, count in counts.items()} if total else {}
 
 
-def _warnings(provider: str, shares: dict[str, float], fused: bool) -> tuple[str, ...]:
-    found = []
+def _warnings(
+    provider: str, shares: dict[str, float], fused: bool, no_trees: str
+) -> tuple[str, ...]:
+    warnings = []
     took = shares.get(PROVIDERS[provider], 0.0) if shares else None
     if provider != "cpu" and took is not None and took < 1:
-        found.append(f"the provider {provider} took {took:.0%} of the nodes, the CPU the others")
+        warnings.append(f"the provider {provider} took {took:.0%} of the nodes, the CPU the others")
     if provider != "cpu" and took is None:
-        found.append(f"this onnxruntime does not tell how much the provider {provider} took")
+        warnings.append(f"this onnxruntime doesn't tell how much the provider {provider} took")
     if not fused:
-        found.append("a standard graph copies its KV cache at each token; fused ones do not")
-    return tuple(found)
+        warnings.append("a standard graph copies its KV cache at each token; fused ones don't")
+    if no_trees:
+        warnings.append(
+            f"this onnxruntime can't score items side by side, only one by one, slower: {no_trees}"
+        )
+    return tuple(warnings)
 
 
 def _kv_type(session: Any) -> str:

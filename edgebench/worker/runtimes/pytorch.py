@@ -34,7 +34,7 @@ class Torch:
         """Load a checkpoint on the CPU or on CUDA in the artifact's type.
 
         Raises BadFileError where transformers can't load it, UnsupportedError where torch has no
-        such device, OutOfMemoryError where it does not fit.
+        such device, OutOfMemoryError where it doesn't fit.
         """
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         try:

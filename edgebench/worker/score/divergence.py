@@ -105,7 +105,7 @@ def chunks_of(tokens: Sequence[int], start: int | None, most: int) -> list[list[
     """Cut a text's tokens into at most `most` chunks of CHUNK, as llama-perplexity does.
 
     Where the model has a start token, the text gets it in front, and it takes the place of each
-    chunk's first token. What does not fill a chunk is left out.
+    chunk's first token. What doesn't fill a chunk is left out.
     """
     text = list(tokens) if start is None else [start, *tokens]
     chunks = [text[i : i + CHUNK] for i in range(0, len(text) - CHUNK + 1, CHUNK)][:most]

@@ -183,7 +183,7 @@ def load(path: Path) -> Reference:
     except BadFileError as error:
         raise BadFileError(f"{path}: {error.message}") from None
     except (OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
-        raise BadFileError(f"{path} is no divergence reference: {str(error)[:200]}") from None
+        raise BadFileError(f"{path} isn't a divergence reference: {str(error)[:200]}") from None
 
 
 def _read(header: Any, body: bytes) -> Reference:

@@ -64,7 +64,7 @@ class Writer:
     def write(self, prompt: Sequence[int], prompt_text: str) -> str:
         """Return what the model says after a prompt, without the stop string.
 
-        Stop strings do not count inside a reasoning trace; a trace that never ends is no answer.
+        Stop strings don't count inside a reasoning trace; a trace that never ends isn't an answer.
         """
         session, said = self._session, self._generation
         # The last token is always evaluated: its logits are wanted.
