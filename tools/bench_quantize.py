@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 from llama_cpp_tools import tool
 from side_by_side import bundled_artifacts, edgebench, interleave, report, seconds_of
 
+from edgebench.convert.jobs import QuantizeJob
 from edgebench.convert.levels import known_levels
 
 _OWN_TIME = re.compile(r"quantize time\s*=\s*([\d.]+) ms")
@@ -54,14 +54,15 @@ def _compare(source: Path, level: str, pairs: int) -> bool:
 
 
 def _ours(source: Path, target: Path, level: str) -> float:
-    job = {
-        "source": str(source), "target": str(target), "log": os.devnull,
-        "ftype": known_levels()[level], "threads": 0, "allow_requantize": False,
-    }  # fmt: skip
+    job = QuantizeJob(source=str(source), target=str(target), ftype=known_levels()[level])
     done = subprocess.run(
         [sys.executable, "-m", "edgebench.convert.gguf.quantize_process"],
-        input=json.dumps(job), text=True, check=True, stdout=subprocess.PIPE,
-    )  # fmt: skip
+        input=job.model_dump_json(),
+        text=True,
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
     return float(json.loads(done.stdout.splitlines()[-1])["elapsed_s"])
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebench.convert.tokens import CheckpointTokenizer, disagreements
-from edgebench.sources.models import BUNDLED, resolve_model
+from edgebench.sources.named import bundled_file
 
 UNKNOWN, CONTROL, USER_DEFINED = 2, 3, 4  # tokenizer.ggml.token_type
 
@@ -23,7 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
-    path = resolve_model(BUNDLED).path
+    path = bundled_file()
     folder.mkdir(parents=True, exist_ok=True)
     _save_weights(path, folder)
     _save_tokenizer(path, folder)

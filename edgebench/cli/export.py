@@ -1,4 +1,4 @@
-"""`edgebench export`."""
+"""`edgebench export`: what is typed, and what it stands for."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 from edgebench.cli.common import allow_options, common, converter_options
 
 if TYPE_CHECKING:
+    from edgebench.convert.sources import Source
     from edgebench.records.artifact import Artifact
     from edgebench.sources.checkpoint import Allowed
 
@@ -35,22 +36,31 @@ class Options:
 @click.command("export")
 @click.argument("model")
 @click.option(
-    "--format", "layout", type=click.Choice(["gguf", "onnx"]), default="gguf", show_default=True,
+    "--format",
+    "layout",
+    type=click.Choice(["gguf", "onnx"]),
+    default="gguf",
+    show_default=True,
     help="The format to write.",
-)  # fmt: skip
+)
 @click.option(
-    "--type", type=click.Choice(["f32", "f16", "bf16"]),
+    "--type",
+    type=click.Choice(["f32", "f16", "bf16"]),
     help="The type of the weights: f16 by default for gguf, f32 for onnx.",
-)  # fmt: skip
+)
 @click.option(
-    "--graph", type=click.Choice(["fused", "standard"]),
+    "--graph",
+    type=click.Choice(["fused", "standard"]),
     help="The ONNX graph: fused attention by default where the architecture is known, or "
     "optimum's standard one.",
-)  # fmt: skip
+)
 @click.option(
-    "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("artifacts"),
-    show_default=True, help="Where the artifact goes, a folder of its own.",
-)  # fmt: skip
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("artifacts"),
+    show_default=True,
+    help="Where the artifact goes, a folder of its own.",
+)
 @converter_options
 @allow_options
 @common
@@ -90,17 +100,21 @@ def command(**typed: Any) -> None:
 def _to_gguf(options: Options, allowed: Allowed) -> Artifact:
     from edgebench.convert.gguf.export import GgufExport, export_gguf
     from edgebench.errors import UsageError
-    from edgebench.sources.checkpoint import find_checkpoint, open_checkpoint
+    from edgebench.sources.checkpoint import Checkpoint
 
     if options.graph or options.tokenizer:
         raise UsageError(
             "--graph and --tokenizer are for ONNX", hint="add --format onnx, or leave them out"
         )
+    source = _source(options.model, allowed)
+    if not isinstance(source, Checkpoint):
+        raise UsageError(
+            f"{options.model} isn't a checkpoint, from which GGUF is exported",
+            hint=f"edgebench quantize {options.model} --levels q8_0,q4_k_m makes levels of it",
+        )
     return export_gguf(
         GgufExport(
-            checkpoint=open_checkpoint(
-                find_checkpoint(options.model) or Path(options.model), allowed
-            ),
+            checkpoint=source,
             output=options.output,
             type=options.type or "f16",
             pre_tokenizer=options.pre_tokenizer,
@@ -111,10 +125,11 @@ def _to_gguf(options: Options, allowed: Allowed) -> Artifact:
 
 
 def _to_onnx(options: Options, allowed: Allowed) -> Artifact:
-    from edgebench.convert.onnx.export import OnnxExport, checkpoint_of_gguf, export_onnx
+    from edgebench.convert.gguf.dequantize import checkpoint_of_gguf
+    from edgebench.convert.onnx.export import OnnxExport, export_onnx
     from edgebench.errors import UsageError
-    from edgebench.sources.artifacts import open_model
-    from edgebench.sources.checkpoint import Checkpoint, find_checkpoint, open_checkpoint
+    from edgebench.sources.checkpoint import Checkpoint
+    from edgebench.sources.models import Model
 
     levels: dict[str, Literal["fp32", "fp16"]] = {"f32": "fp32", "f16": "fp16"}
     wanted = options.type or "f32"
@@ -130,11 +145,24 @@ def _to_onnx(options: Options, allowed: Allowed) -> Artifact:
             OnnxExport(checkpoint, options.output, levels[wanted], options.graph, allowed)
         )
 
-    artifact = (Path(options.model) / "artifact.json").is_file()
-    if not artifact and (folder := find_checkpoint(options.model)):
-        return export(open_checkpoint(folder, allowed))
-    if not artifact and Path(options.model).is_dir():
-        return export(open_checkpoint(Path(options.model), allowed))  # says what it lacks
-    model = open_model(options.model)
-    with checkpoint_of_gguf(model, options.tokenizer, options.output) as checkpoint:
-        return export(checkpoint)
+    source = _source(options.model, allowed)
+    if isinstance(source, Checkpoint):
+        return export(source)
+    if isinstance(source, Model):
+        with checkpoint_of_gguf(source, options.tokenizer, options.output) as checkpoint:
+            return export(checkpoint)
+    raise UsageError(
+        f"{options.model} is ONNX already",
+        hint=f"edgebench quantize {options.model} --levels int8,int4 makes levels of it",
+    )
+
+
+def _source(reference: str, allowed: Allowed) -> Source:
+    from edgebench.convert.sources import open_source
+    from edgebench.sources.checkpoint import open_checkpoint
+    from edgebench.sources.named import OtherFolder, resolve
+
+    named = resolve(reference)
+    if isinstance(named, OtherFolder):
+        return open_checkpoint(named.path, allowed)  # says what it lacks
+    return open_source(named, allowed)

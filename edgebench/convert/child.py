@@ -6,14 +6,18 @@ command. Knows processes; knows no format.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
+import tempfile
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from pydantic import ValidationError
+
+from edgebench.convert.step import MESSAGES, Fault, Progress, Quantized
 from edgebench.processes import python_module
+from edgebench.records.base import Record
 
 
 @dataclass(frozen=True)
@@ -23,10 +27,14 @@ class Done:
     code: int
     peak_bytes: int
     said: str
+    fault: Fault | None = None
+    quantized: Quantized | None = None
 
     @property
-    def last_line(self) -> str:
-        """Return the last line that it said."""
+    def reason(self) -> str:
+        """Return why it failed: the fault it named, else the last line of its log."""
+        if self.fault and self.fault.detail:
+            return self.fault.detail[-2000:]
         lines = [line.strip() for line in self.said.splitlines() if line.strip()]
         return (lines or ["it gave no reason"])[-1][:300]
 
@@ -35,28 +43,63 @@ class Done:
         """Say how it failed."""
         return f"was ended by signal {-self.code}" if self.code < 0 else "failed"
 
+    def failed_with(self, fault: str) -> bool:
+        """Return whether the step failed and named this kind of fault."""
+        return bool(self.code and self.fault and self.fault.fault == fault)
 
-def run_step(module: str, job: dict[str, Any], log: Path) -> Done:
-    """Run `python -m module` with a job as JSON on stdin; append its output to `log`."""
+
+@dataclass
+class _Heard:
+    fault: Fault | None = None
+    quantized: Quantized | None = None
+
+
+def run_step(
+    module: str, job: Record, log: Path, progress: Callable[[int, int], None] | None = None
+) -> Done:
+    """Run `python -m module` with a job on stdin; append what it prints to `log`.
+
+    `progress` hears of parts done and parts in all. Ctrl-C ends the step with the command.
+    """
     begin = log.stat().st_size if log.exists() else 0
-    with log.open("ab") as file:
+    with log.open("ab") as file, tempfile.TemporaryFile() as stdin:
+        stdin.write(job.model_dump_json().encode() + b"\n")
+        stdin.seek(0)
         process = subprocess.Popen(
             python_module(module),
-            stdin=subprocess.PIPE, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=file,
+            start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the child
+        )
         try:
-            assert process.stdin is not None
-            process.stdin.write(json.dumps(job).encode() + b"\n")
-            process.stdin.close()
-            _, status, usage = os.wait4(process.pid, 0)
-        except BrokenPipeError:
+            heard = _listen(process.stdout or (), progress)
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:
             process.kill()
             process.wait()
             raise
+        finally:
+            if process.stdout:
+                process.stdout.close()
         process.returncode = os.waitstatus_to_exitcode(status)
     with log.open("rb") as file:
         file.seek(begin)
         said = file.read().decode("utf-8", "replace")
-    return Done(process.returncode, usage.ru_maxrss * 1024, said)
+    return Done(process.returncode, usage.ru_maxrss * 1024, said, heard.fault, heard.quantized)
+
+
+def _listen(lines: Iterable[bytes], progress: Callable[[int, int], None] | None) -> _Heard:
+    heard = _Heard()
+    for line in lines:
+        try:
+            message = MESSAGES.validate_json(line)
+        except ValidationError:
+            continue  # a library wrote past Python's stdout
+        if isinstance(message, Fault):
+            heard.fault = message
+        elif isinstance(message, Quantized):
+            heard.quantized = message
+        elif isinstance(message, Progress) and progress:
+            progress(message.done, message.total)
+    return heard

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.records.artifact import Artifact
-from edgebench.sources.artifacts import MANIFEST, load_artifact
+from edgebench.sources.manifest import MANIFEST, load_artifact
 
 
 def make_folder(folder: Path) -> None:
@@ -34,7 +34,7 @@ def make_folder(folder: Path) -> None:
 def partial_folder(output: Path, name: str) -> Iterator[Path]:
     """Give a hidden folder to fill; what is still in it at the end was not finished and goes.
 
-    Raises EdgebenchError where the disk does not take it.
+    Raises EdgebenchError where the disk doesn't take it.
     """
     partial = Path(tempfile.mkdtemp(prefix=f".{name}.partial-", dir=output))
     try:
@@ -62,15 +62,16 @@ def finish(partial: Path, folder: Path, artifact: Artifact) -> Artifact:
     return artifact.model_copy(update={"path": str((folder / artifact.path).resolve())})
 
 
-def existing(folder: Path, origin: str, level: str) -> Artifact | None:
+def existing(folder: Path, origin: str, level: str, source_sha256: str = "") -> Artifact | None:
     """Return the artifact that is there already, made from the same origin; None where none is.
 
-    Raises UsageError where the folder holds another one.
+    The source itself counts as made from it. Raises UsageError where the folder holds another one.
     """
     if not folder.exists():
         return None
     artifact = load_artifact(folder)
-    if origin not in artifact.notes or artifact.level != level:
+    same = artifact.origin == origin or artifact.sha256 == source_sha256
+    if not same or artifact.level != level:
         raise UsageError(
             f"{folder} holds an artifact of another source",
             hint=f"remove {folder}, or give another --output",

@@ -1,33 +1,35 @@
-"""Make levels of any source, a checkpoint, a GGUF file or an ONNX artifact, in both formats.
+"""Ladders: levels of any source, a checkpoint, a GGUF file or an ONNX artifact, in both formats.
 
-Knows which base each level is made from. Exports and quantizes through the files of each format.
+Knows which levels a ladder has and which base each is made from. Exports and quantizes through the
+files of each format.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from edgebench.convert.gguf.dequantize import checkpoint_of_gguf
 from edgebench.convert.gguf.export import TYPES, GgufExport, export_gguf
 from edgebench.convert.gguf.imatrix import collect_imatrix
-from edgebench.convert.gguf.quantize import Job, quantize
-from edgebench.convert.levels import Wanted
-from edgebench.convert.onnx.export import OnnxExport, checkpoint_of_gguf, export_onnx
+from edgebench.convert.gguf.quantize import GgufJob, quantize_gguf
+from edgebench.convert.levels import ONNX_LEVELS, Wanted, parse_levels
+from edgebench.convert.onnx.export import OnnxExport, export_onnx
 from edgebench.convert.onnx.quantize import OnnxJob, quantize_onnx
+from edgebench.convert.sources import Source, source_for
 from edgebench.errors import UsageError, nearest
 from edgebench.records.artifact import Artifact
-from edgebench.sources.artifacts import MANIFEST, load_artifact, open_model
-from edgebench.sources.checkpoint import (
-    NOTHING,
-    Allowed,
-    Checkpoint,
-    find_checkpoint,
-    open_checkpoint,
-)
-from edgebench.sources.models import Model
+from edgebench.sources.checkpoint import NOTHING, Allowed, Checkpoint
+from edgebench.sources.models import Model, model_of
 
+# The ladder of the first run: reference, near-lossless, and the cheap ones.
+LADDER = ("f16", "q8_0", "q4_1", "q4_0", "q3_k_m")
+LADDERS = {
+    "gguf": ("f16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0", "q3_k_m"),
+    "onnx": ONNX_LEVELS,
+}
 _TENSOR = re.compile(r"[A-Za-z0-9_.]{1,100}")
 
 
@@ -55,6 +57,15 @@ class Observer:
     at: Callable[[str, int, int], None]
 
 
+def wanted_levels(text: str, formats: Sequence[str], imatrix: bool = False) -> list[Wanted]:
+    """Read "ladder,q4_1" into levels of the formats; raise UsageError as `parse_levels` does."""
+    names: list[str] = []
+    for word in text.split(","):
+        ladder = word.strip().lower() == "ladder"
+        names += [level for one in formats for level in LADDERS[one]] if ladder else [word]
+    return parse_levels(",".join(names), formats, imatrix)
+
+
 def parse_keep(text: str | None) -> tuple[tuple[str, str], ...]:
     """Read "output=q8_0,token_embd=q8_0"; raise UsageError on a type that ggml does not have."""
     if not text:
@@ -67,7 +78,7 @@ def parse_keep(text: str | None) -> tuple[tuple[str, str], ...]:
         tensor, equals, kind = word.strip().partition("=")
         if not equals or not _TENSOR.fullmatch(tensor):
             raise UsageError(
-                f"--keep {word.strip()!r} is not TENSOR=TYPE", hint="--keep output=q8_0"
+                f"--keep {word.strip()!r} isn't TENSOR=TYPE", hint="--keep output=q8_0"
             )
         if kind not in types:
             raise UsageError(f"--keep: ggml has no type {kind!r}", hint=nearest(kind, types))
@@ -75,64 +86,56 @@ def parse_keep(text: str | None) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def source_format(reference: str) -> str:
-    """Return the format that a source is in, or is made into first: gguf or onnx."""
-    folder = Path(reference)
-    if (folder / MANIFEST).is_file():
-        return load_artifact(folder).format
-    return "gguf"
-
-
 def make_levels(
-    reference: str, wanted: Sequence[Wanted], choices: Choices, observer: Observer
+    sources: Sequence[Source], wanted: Sequence[Wanted], choices: Choices, observer: Observer
 ) -> Iterator[Artifact]:
-    """Make levels one by one; what was finished stays where a later one fails.
+    """Make levels of one model one by one; what was finished stays where a later one fails.
 
-    Raises UsageError where a source can't give a level, BadFileError where it is not usable.
+    `sources` are the model's, one a format. Raises UsageError where a source can't give a level,
+    BadFileError where it can't be used.
     """
-    onnx = [one.level for one in wanted if one.format == "onnx"]
-    gguf = [one.level for one in wanted if one.format == "gguf"]
-    artifact = (Path(reference) / MANIFEST).is_file()
-    if not artifact and (folder := find_checkpoint(reference)):
-        checkpoint = open_checkpoint(folder, choices.allowed)
-        yield from _gguf_of_checkpoint(checkpoint, gguf, choices, observer)
-        yield from _onnx_of_checkpoint(checkpoint, onnx, choices, observer)
+    for layout in ("gguf", "onnx"):
+        levels = [one.level for one in wanted if one.format == layout]
+        if levels:
+            source = source_for(layout, sources)
+            make = _gguf_levels if layout == "gguf" else _onnx_levels
+            yield from make(source, levels, choices, observer)
+
+
+def _gguf_levels(
+    source: Source, levels: Sequence[str], choices: Choices, observer: Observer
+) -> Iterator[Artifact]:
+    if isinstance(source, Checkpoint):
+        yield from _gguf_of_checkpoint(source, levels, choices, observer)
         return
-    if source_format(reference) == "onnx":
-        if gguf:
-            raise UsageError(
-                f"{reference} is an ONNX artifact, from which no GGUF is made",
-                hint="quantize the checkpoint that it was exported from",
-            )
-        yield from _onnx_levels(load_artifact(Path(reference)), onnx, choices, observer)
-        return
-    model = open_model(reference)
+    if isinstance(source, Artifact):
+        raise UsageError(
+            f"{source.name} is an ONNX artifact, from which no GGUF is made",
+            hint="quantize the checkpoint that it was exported from",
+        )
     if choices.imatrix == "auto":
         raise UsageError(
-            "--imatrix auto runs the checkpoint, which a GGUF file is not",
+            "--imatrix auto runs the checkpoint, which a GGUF file isn't",
             hint="quantize the Hugging Face folder, or give --imatrix FILE",
         )
-    if gguf:
-        job = _job(model, choices, None)
-        for level in gguf:
-            yield from quantize(job, [level], observer.at)
-    if onnx:
-        yield from _onnx_of_gguf(model, onnx, choices, observer)
+    job = _gguf_job(source, choices, None)
+    for level in levels:
+        yield quantize_gguf(job, level, observer.at)
 
 
-def _job(model: Model, choices: Choices, imatrix: Path | None) -> Job:
+def _gguf_job(model: Model, choices: Choices, imatrix: Path | None) -> GgufJob:
     if choices.imatrix not in ("none", "auto"):
         imatrix = Path(choices.imatrix)
         if not imatrix.is_file():
-            raise UsageError(f"no file {imatrix}", hint="--imatrix auto, none or a file")
+            raise UsageError(f"there is no file {imatrix}", hint="--imatrix auto, none or a file")
+    names = [tensor.name for tensor in model.info.tensors]
     for tensor, _ in choices.keep:
-        names = [one.name for one in model.info.tensors]
         if tensor not in ("output", "token_embd") and not any(tensor in name for name in names):
             parts = sorted({name.removesuffix(".weight").rpartition(".")[2] for name in names})
             raise UsageError(
                 f"--keep: the model has no tensor {tensor!r}", hint=nearest(tensor, parts)
             )
-    return Job(
+    return GgufJob(
         model, choices.output, choices.allow_requantize, choices.threads, imatrix, choices.keep
     )
 
@@ -140,48 +143,56 @@ def _job(model: Model, choices: Choices, imatrix: Path | None) -> Job:
 def _gguf_of_checkpoint(
     checkpoint: Checkpoint, levels: Sequence[str], choices: Choices, observer: Observer
 ) -> Iterator[Artifact]:
-    if not levels:
-        return
+    """Export the types that were asked for; quantize the other levels from a base.
+
+    Only those need the base, the checkpoint's own type in 16 bits, which stays as their reference.
+    """
     base_type = "bf16" if "bfloat16" in checkpoint.dtype else "f16"
-    export = GgufExport(
-        checkpoint, choices.output, base_type, choices.pre_tokenizer, choices.converter,
-        choices.allowed,
-    )  # fmt: skip
-    imatrix = None
-    if choices.imatrix == "auto":
-        observer.say(f"collecting an importance matrix of {checkpoint.name}")
-        imatrix = collect_imatrix(checkpoint, choices.calibration)
-    observer.say(f"exporting {checkpoint.name} to GGUF {base_type}")
-    base = export_gguf(export)
-    job = _job(open_model(str(Path(base.path).parent)), choices, imatrix)
+    job: GgufJob | None = None
     for level in levels:
-        if level == base_type:
-            yield base
-        elif level in TYPES:
-            yield export_gguf(replace(export, type=level))
-        else:
-            yield from quantize(job, [level], observer.at)
+        if level in TYPES:
+            yield _export_gguf(checkpoint, level, choices, observer)
+            continue
+        if job is None:
+            imatrix = _collected_imatrix(checkpoint, choices, observer)
+            base = _export_gguf(checkpoint, base_type, choices, observer)
+            job = _gguf_job(model_of(base), choices, imatrix)
+        yield quantize_gguf(job, level, observer.at)
 
 
-def _onnx_of_checkpoint(
-    checkpoint: Checkpoint, levels: Sequence[str], choices: Choices, observer: Observer
-) -> Iterator[Artifact]:
-    if levels:
-        observer.say(f"exporting {checkpoint.name} to ONNX fp32")
-        base = export_onnx(OnnxExport(checkpoint, choices.output, allowed=choices.allowed))
-        yield from _onnx_levels(base, levels, choices, observer)
+def _collected_imatrix(checkpoint: Checkpoint, choices: Choices, observer: Observer) -> Path | None:
+    if choices.imatrix != "auto":
+        return None
+    observer.say(f"collecting an importance matrix of {checkpoint.name}")
+    return collect_imatrix(checkpoint, choices.calibration)
 
 
-def _onnx_of_gguf(
-    model: Model, levels: Sequence[str], choices: Choices, observer: Observer
-) -> Iterator[Artifact]:
-    observer.say(f"reading {model.name} back from GGUF {model.info.level}")
-    with checkpoint_of_gguf(model, choices.tokenizer, choices.output) as checkpoint:
-        yield from _onnx_of_checkpoint(checkpoint, levels, choices, observer)
+def _export_gguf(
+    checkpoint: Checkpoint, type_: str, choices: Choices, observer: Observer
+) -> Artifact:
+    observer.say(f"exporting {checkpoint.name} to GGUF {type_}")
+    return export_gguf(
+        GgufExport(
+            checkpoint,
+            choices.output,
+            type_,
+            choices.pre_tokenizer,
+            choices.converter,
+            choices.allowed,
+        )
+    )
 
 
 def _onnx_levels(
-    base: Artifact, levels: Sequence[str], choices: Choices, observer: Observer
+    source: Source, levels: Sequence[str], choices: Choices, observer: Observer
 ) -> Iterator[Artifact]:
+    if isinstance(source, Model):
+        observer.say(f"reading {source.name} back from GGUF {source.info.level}")
+        with checkpoint_of_gguf(source, choices.tokenizer, choices.output) as checkpoint:
+            yield from _onnx_levels(checkpoint, levels, choices, observer)
+        return
+    if isinstance(source, Checkpoint):
+        observer.say(f"exporting {source.name} to ONNX fp32")
+        source = export_onnx(OnnxExport(source, choices.output, allowed=choices.allowed))
     for level in levels:
-        yield quantize_onnx(OnnxJob(base, choices.output), level, observer.at)
+        yield quantize_onnx(OnnxJob(source, choices.output), level, observer.at)

@@ -1,7 +1,7 @@
 """Levels by their usual names: GGUF's as the installed llama.cpp knows them, and ONNX's.
 
-Knows names, llama.cpp's numbers for them, the aliases of llama-quantize, which levels need an
-importance matrix, and what a ladder is. Does not convert.
+Knows names, llama.cpp's numbers for them, the aliases of llama-quantize, and which levels need an
+importance matrix. Does not convert; ladders of levels are known to `ladder.py`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,7 @@ ALIASES = {"q3_k": "q3_k_m", "q4_k": "q4_k_m", "q5_k": "q5_k_m", "fp16": "f16", 
 # By llama-quantize's own check (src/llama-quant.cpp, tensor_requires_imatrix); the others may
 # still refuse a tensor, and llama.cpp's message is then passed on.
 NEED_IMATRIX = {"iq1_s", "iq1_m", "iq2_xxs", "iq2_xs", "iq2_s", "iq2_m", "iq3_xxs", "q2_k_s"}
-# The ladder of the first run: reference, near-lossless, and the cheap ones.
-LADDER = ("f16", "q8_0", "q4_1", "q4_0", "q3_k_m")
 ONNX_LEVELS = ("fp32", "fp16", "int8_block", "int8", "int4")
-LADDERS = {
-    "gguf": ("f16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0", "q3_k_m"),
-    "onnx": ONNX_LEVELS,
-}
 
 
 @dataclass(frozen=True)
@@ -49,12 +43,12 @@ def known_levels() -> dict[str, int]:
 def parse_levels(
     text: str, formats: Sequence[str] = ("gguf",), imatrix: bool = False
 ) -> list[Wanted]:
-    """Split "q8_0,int4" into levels of the formats, in order, each once; `ladder` is many.
+    """Split "q8_0,int4" into levels of the formats, in order, each once.
 
     Raises UsageError on an unknown level, with the nearest name, and on one that needs an
     importance matrix where there is none.
     """
-    known = {one: _known(one) for one in formats}
+    known = {layout: _known(layout) for layout in formats}
     levels: list[Wanted] = []
     for word in text.split(","):
         for wanted in _wanted(word.strip().lower(), known):
@@ -73,18 +67,15 @@ def _known(layout: str) -> list[str]:
 
 
 def _wanted(name: str, known: Mapping[str, Sequence[str]]) -> list[Wanted]:
-    if name == "ladder":
-        return [Wanted(one, level) for one in known for level in LADDERS[one]]
-    exact = [Wanted(one, name) for one, levels in known.items() if name in levels]
+    exact = [Wanted(layout, name) for layout, levels in known.items() if name in levels]
     if exact:
         return exact
     alias = ALIASES.get(name)
     if alias and alias in known.get("gguf", ()):
         return [Wanted("gguf", alias)]
-    others = "gguf" if "gguf" not in known else "onnx"
-    elsewhere = others == "onnx" and name in ONNX_LEVELS
+    if "onnx" not in known and name in ONNX_LEVELS:
+        raise UsageError(
+            f"unknown level {name!r} of a GGUF file; ONNX has it", hint="add --format gguf,onnx"
+        )
     names = ["ladder", *(level for levels in known.values() for level in levels), *ALIASES]
-    raise UsageError(
-        f"unknown level {name!r}" + (" of a GGUF file" if elsewhere else ""),
-        hint="add --format gguf,onnx" if elsewhere else nearest(name, names),
-    )
+    raise UsageError(f"unknown level {name!r}", hint=nearest(name, names))

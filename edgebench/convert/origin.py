@@ -1,6 +1,6 @@
 """Where an artifact comes from: its source by its bytes, and what making it took.
 
-Knows what is written into an artifact's notes, so that the same export is recognised later.
+Knows what names a source, so that the same export is recognised later.
 """
 
 from __future__ import annotations
@@ -10,16 +10,12 @@ import json
 
 from edgebench.convert.child import Done
 from edgebench.sources.checkpoint import Checkpoint
-from edgebench.sources.models import sha256_of
 
 
 def checkpoint_origin(checkpoint: Checkpoint, **options: str | None) -> str:
     """Name a checkpoint by the sums of its files, and the options that it is exported with."""
-    folder = checkpoint.path
-    files = [*checkpoint.weights, *sorted(folder.glob("*.json")), *folder.glob("tokenizer.model")]
-    sums = {file.name: sha256_of(file) for file in files}
-    what = json.dumps({**sums, **options}, sort_keys=True)
-    return f"source {hashlib.sha256(what.encode()).hexdigest()}"
+    what = json.dumps({**checkpoint.sums, **options}, sort_keys=True)
+    return hashlib.sha256(what.encode()).hexdigest()
 
 
 def peak_note(done: Done, checkpoint: Checkpoint) -> str:

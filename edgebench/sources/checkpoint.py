@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from edgebench.errors import BadFileError, MissingExtraError, UsageError
 from edgebench.records.artifact import Artifact
 from edgebench.records.base import safe_name
+from edgebench.sources.digests import sha256_of
 from edgebench.sources.gguf_file import PICKLE_SUFFIXES
-from edgebench.sources.models import sha256_of
 
 MAX_CONFIG_BYTES = 4 << 20
-_HUB = re.compile(r"hf:([\w.-]+/[\w.-]+)")
-_DOWNLOADED = ("*.json", "*.safetensors", "tokenizer.model", "*.txt", "*.jinja")
 TORCH_LEVELS = ("fp32", "bf16", "fp16")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
@@ -57,6 +56,13 @@ class Checkpoint:
         """Return the bytes of all files of weights."""
         return sum(path.stat().st_size for path in self.weights)
 
+    @cached_property
+    def sums(self) -> dict[str, str]:
+        """Return file -> SHA-256 of all that decides what is made of it, taken once."""
+        files = [*self.weights, *sorted(self.path.glob("*.json"))]
+        files += self.path.glob("tokenizer.model")
+        return {file.name: sha256_of(file) for file in files}
+
 
 def is_checkpoint(path: Path) -> bool:
     """Return whether a folder looks like a checkpoint."""
@@ -66,7 +72,7 @@ def is_checkpoint(path: Path) -> bool:
 def open_checkpoint(path: Path, allowed: Allowed = NOTHING) -> Checkpoint:
     """Check a folder; return what it holds.
 
-    Raises UsageError where it is no folder, BadFileError where it can't be used as it is.
+    Raises UsageError where it isn't a folder, BadFileError where it can't be used as it is.
     """
     if not path.is_dir():
         raise UsageError(
@@ -98,54 +104,14 @@ def open_checkpoint(path: Path, allowed: Allowed = NOTHING) -> Checkpoint:
     )
 
 
-def find_checkpoint(reference: str) -> Path | None:
-    """Return the folder that a reference names: a checkpoint's, or hf:org/repo downloaded now.
-
-    Returns None where it is something else: a .gguf file, an artifact. Only files without code are
-    downloaded. Raises BadFileError where the hub and its cache do not have the repository.
-    """
-    match = _HUB.fullmatch(reference)
-    if not match:
-        return Path(reference) if is_checkpoint(Path(reference)) else None
-    from huggingface_hub import constants, snapshot_download
-
-    try:
-        folder = Path(snapshot_download(match[1], allow_patterns=list(_DOWNLOADED)))
-    except Exception as error:  # noqa: BLE001 - the hub's client raises its transport's own errors
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise BadFileError(
-            f"{reference} can't be had from the hub, nor from the cache "
-            f"{constants.HF_HUB_CACHE}: {lines[0][:200]}",
-            hint="go online, or set HF_HUB_CACHE to a folder that holds it; "
-            "a private model needs HF_TOKEN",
-        ) from None
-    return folder if is_checkpoint(folder) else None
-
-
 def describe_checkpoint(checkpoint: Checkpoint, level: str) -> Artifact:
     """Return the artifact that torch runs: the checkpoint itself, loaded as `level`.
 
     Raises BadFileError where a file of weights is broken.
     """
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError:
-        raise MissingExtraError("safetensors", "export") from None
-    parameters = tensors = 0
-    for file in checkpoint.weights:
-        try:
-            with safe_open(str(file), "np") as opened:
-                for name in opened.keys():  # noqa: SIM118 - not a dict
-                    count = 1
-                    for dim in opened.get_slice(name).get_shape():
-                        count *= int(dim)
-                    parameters += count
-                    tensors += 1
-        except (SafetensorError, OSError) as error:
-            raise BadFileError(f"{file} is no whole safetensors file: {error}") from None
-    sums = {file.name: sha256_of(file) for file in checkpoint.weights}
+    sizes = [size for file in checkpoint.weights for size in _tensor_sizes(file)]
+    sums = {file.name: checkpoint.sums[file.name] for file in checkpoint.weights}
     digest = hashlib.sha256(json.dumps([level, sums], sort_keys=True).encode()).hexdigest()
-    bits = 32 if level == "fp32" else 16
     return Artifact(
         name=f"{checkpoint.name}-torch-{level}",
         model=checkpoint.name,
@@ -154,9 +120,9 @@ def describe_checkpoint(checkpoint: Checkpoint, level: str) -> Artifact:
         path=str(checkpoint.path.resolve()),
         sha256=digest,
         size_bytes=checkpoint.weights_bytes,
-        parameters=parameters,
-        bits_per_weight=bits,
-        tensor_types={level: tensors},
+        parameters=sum(sizes),
+        bits_per_weight=32 if level == "fp32" else 16,
+        tensor_types={level: len(sizes)},
         fallback_tensors={},
         architecture=checkpoint.architecture[:100],
         context_length=checkpoint.context_length,
@@ -164,19 +130,32 @@ def describe_checkpoint(checkpoint: Checkpoint, level: str) -> Artifact:
     )
 
 
+def _tensor_sizes(file: Path) -> list[int]:
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError:
+        raise MissingExtraError("safetensors", "export") from None
+    try:
+        with safe_open(str(file), "np") as opened:
+            names = list(opened.keys())
+            return [math.prod(opened.get_slice(name).get_shape()) for name in names]
+    except (SafetensorError, OSError) as error:
+        raise BadFileError(f"{file} isn't a whole safetensors file: {error}") from None
+
+
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object of limited size; raise BadFileError where it is none."""
+    """Read a JSON object of limited size; raise BadFileError where it isn't one."""
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise BadFileError(f"{path} is larger than {MAX_CONFIG_BYTES >> 20} MiB")
-        found = json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes())
     except OSError as error:
         raise BadFileError(f"can't read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise BadFileError(f"{path} is no JSON: {str(error)[:200]}") from None
-    if not isinstance(found, dict):
-        raise BadFileError(f"{path} holds no JSON object")
-    return found
+        raise BadFileError(f"{path} isn't JSON: {str(error)[:200]}") from None
+    if not isinstance(value, dict):
+        raise BadFileError(f"{path} doesn't hold a JSON object")
+    return value
 
 
 def _integer(value: Any) -> int:
@@ -184,30 +163,30 @@ def _integer(value: Any) -> int:
 
 
 def _refuse_code(path: Path, config: dict[str, Any]) -> None:
-    found = [name.name for name in sorted(path.glob("*.py"))]
+    code = [file.name for file in sorted(path.glob("*.py"))]
     if "auto_map" in config:
-        found.append("auto_map in config.json")
+        code.append("auto_map in config.json")
     tokenizer = path / "tokenizer_config.json"
     if tokenizer.is_file() and "auto_map" in read_json(tokenizer):
-        found.append("auto_map in tokenizer_config.json")
-    if found:
+        code.append("auto_map in tokenizer_config.json")
+    if code:
         raise BadFileError(
-            f"{path} brings code of its own: {', '.join(found[:5])}",
+            f"{path} brings code of its own: {', '.join(code[:5])}",
             hint="read that code; if you trust it, add --allow-code",
         )
 
 
 def _weights(path: Path, allowed: Allowed) -> tuple[Path, ...]:
-    found = tuple(sorted(path.glob("*.safetensors")))
-    for one in found:
-        if one.resolve().parent != path.resolve() and not _in_hub_cache(one):
-            raise BadFileError(f"{one} links out of the folder")
-    if found:
-        return found
+    weights = tuple(sorted(path.glob("*.safetensors")))
+    for file in weights:
+        if file.resolve().parent != path.resolve() and not _in_hub_cache(file):
+            raise BadFileError(f"{file} links out of the folder")
+    if weights:
+        return weights
     pickles = tuple(
-        one
-        for one in sorted(path.iterdir())
-        if one.suffix.lower() in PICKLE_SUFFIXES and one.name != "training_args.bin"
+        file
+        for file in sorted(path.iterdir())
+        if file.suffix.lower() in PICKLE_SUFFIXES and file.name != "training_args.bin"
     )
     if not pickles:
         raise BadFileError(

@@ -13,6 +13,7 @@ from typing import Any
 
 from edgebench.errors import BadFileError, MissingExtraError
 
+GRAPH = "model.onnx"  # the graph's name in an artifact's folder
 LOGITS_START = "logits_start"  # an input that fused graphs of `edgebench export` have
 MAX_GRAPH_BYTES = (1 << 31) - 1  # protobuf's own limit
 _QUANTIZED_OPERATORS = {"MatMulInteger": "int8", "DynamicQuantizeMatMul": "int8"}
@@ -34,11 +35,6 @@ class OnnxInfo:
         """Return the bytes of the graph and of all files of weights."""
         return sum(path.stat().st_size for path in (self.path, *self.data_files))
 
-    @property
-    def bits_per_weight(self) -> float:
-        """Return the effective bits of a weight."""
-        return 8 * self.size_bytes / self.parameters if self.parameters else 0.0
-
 
 def load_graph(path: Path) -> Any:
     """Read a graph without its external data; return an onnx.ModelProto, checked.
@@ -59,9 +55,9 @@ def load_graph(path: Path) -> Any:
     except Exception as error:
         if isinstance(error, BadFileError):
             raise
-        raise BadFileError(f"{path} is no ONNX model: {str(error)[:200]}") from None
+        raise BadFileError(f"{path} isn't an ONNX model: {str(error)[:200]}") from None
     if not model.graph.node:
-        raise BadFileError(f"{path} is no ONNX model: it has no operators")
+        raise BadFileError(f"{path} isn't an ONNX model: it has no operators")
     for tensor in _tensors(model):
         check_external(tensor, path)
     return model

@@ -7,7 +7,8 @@ import pytest
 pytest.importorskip("llama_cpp")
 pytest.importorskip("gguf")
 
-from edgebench.convert.levels import LADDERS, Wanted, parse_levels
+from edgebench.convert.ladder import LADDERS, wanted_levels
+from edgebench.convert.levels import Wanted
 from edgebench.errors import UsageError
 
 BOTH = ("gguf", "onnx")
@@ -28,7 +29,7 @@ def test_names_are_found_in_their_format(
     text: str, formats: tuple[str, ...], expected: list[tuple[str, str]]
 ) -> None:
     """Usual names, aliases, both formats, each once."""
-    assert parse_levels(text, formats) == [Wanted(*one) for one in expected]
+    assert wanted_levels(text, formats) == [Wanted(*one) for one in expected]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_what_is_no_level_is_named_with_what_to_type(
 ) -> None:
     """The nearest name, the other format, or the importance matrix that it needs."""
     with pytest.raises(UsageError) as caught:
-        parse_levels(text, formats)
+        wanted_levels(text, formats)
     assert hint in caught.value.hint
 
 

@@ -124,7 +124,7 @@ def test_what_is_no_model_is_a_bad_file(tmp_path: Path, raw: bytes) -> None:
     """One clear error."""
     path = tmp_path / "model.onnx"
     path.write_bytes(raw)
-    with pytest.raises(BadFileError, match="no ONNX model"):
+    with pytest.raises(BadFileError, match="isn't an ONNX model"):
         read_onnx(path)
 
 

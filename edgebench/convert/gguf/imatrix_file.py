@@ -29,20 +29,20 @@ def read_imatrix(path: Path) -> dict[str, Any]:
             raise BadFileError(f"{path} is too large for an importance matrix")
         with path.open("rb") as file:
             magic = file.read(4)
-        found = _read_gguf(path) if magic == b"GGUF" else _read_legacy(path.read_bytes())
+        means = _read_gguf(path) if magic == b"GGUF" else _read_legacy(path.read_bytes())
     except OSError as error:
         raise BadFileError(f"can't read {path}: {error.strerror}") from None
     except (ValueError, struct.error, KeyError) as error:
         raise BadFileError(
-            f"{path} is no importance matrix: {str(error)[:200]}",
+            f"{path} isn't an importance matrix: {str(error)[:200]}",
             hint="give a file that llama-imatrix wrote, or --imatrix auto",
         ) from None
     import numpy as np
 
-    for name, values in found.items():
+    for name, values in means.items():
         if not np.isfinite(values).all() or (values < 0).any():
-            raise BadFileError(f"{path}: {name[:80]!r} holds numbers that are no mean squares")
-    return found
+            raise BadFileError(f"{path}: {name[:80]!r} holds numbers that aren't mean squares")
+    return means
 
 
 def _read_gguf(path: Path) -> dict[str, Any]:

@@ -1,76 +1,91 @@
-"""The process that converts one GGUF file: a job on stdin, progress on stdout, the log in a file.
+"""llama.cpp's quantizer in a process: `python -m edgebench.convert.gguf.quantize_process`.
 
-llama.cpp ends its process on a failed assertion and writes its log to a callback, so a conversion
-runs apart from the command that asked for it. Knows llama.cpp's quantizer; knows no artifacts.
+llama.cpp ends its process on a failed assertion and tells of fallen-back tensors in its log alone.
+Knows its quantizer and its log; knows no artifacts.
 """
 
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import re
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
+
+from edgebench.convert.jobs import QuantizeJob
+from edgebench.convert.step import Fault, Progress, Quantized, StepError, Tell, serve
 
 _STEP = re.compile(r"^\[\s*(\d+)/\s*(\d+)\]")
+_FALLBACK = re.compile(r"warning: (\S+)\s+- ncols .* -> falling back to\s+(\w+)")
+_FALLBACK_COUNT = re.compile(r"WARNING: (\d+) of \d+ tensor\(s\) required fallback")
 _ERROR_LEVEL = 4  # GGML_LOG_LEVEL_ERROR
 
 
-def main() -> int:
-    """Run the job on stdin; return 0 where the target file is complete."""
-    job: dict[str, Any] = json.loads(sys.stdin.readline())
-    # llama.cpp may print to stdout itself: keep the real one for messages, give it stderr.
-    messages = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-    with open(job["log"], "w", encoding="utf-8") as log:
-        return _convert(job, messages, log)
+@dataclass
+class _Log:
+    """llama.cpp's log, passed on to stderr and read on the way."""
+
+    tell: Tell
+    errors: list[str] = field(default_factory=list)
+    text: str = ""
+
+    def add(self, level: int, text: str) -> None:
+        sys.stderr.write(text)
+        self.text += text
+        if level == _ERROR_LEVEL:
+            self.errors.append(text.strip())
+        if step := _STEP.match(text):
+            self.tell(Progress(done=int(step[1]), total=int(step[2])))
+
+    @property
+    def fallbacks(self) -> dict[str, str] | None:
+        """Return the tensors that could not have the level's type; None where it's unclear."""
+        types = {match[1]: match[2].lower() for match in _FALLBACK.finditer(self.text)}
+        counted = _FALLBACK_COUNT.search(self.text)
+        return types if len(types) == (int(counted[1]) if counted else 0) else None
 
 
-def _convert(job: dict[str, Any], messages: TextIO, log: TextIO) -> int:
+def quantize(job: QuantizeJob, tell: Tell) -> None:
+    """Quantize one GGUF file; fail with llama.cpp's own words."""
     from edgebench.sources.llama_library import llama_api
 
-    llama_cpp = llama_api()
+    api = llama_api()
+    log = _Log(tell)
 
-    errors: list[str] = []
-
-    @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
+    @api.llama_log_callback  # type: ignore[untyped-decorator]
     def on_log(level: int, text: bytes, _: Any) -> None:
-        line = text.decode("utf-8", "replace")
-        log.write(line)
-        if level == _ERROR_LEVEL:
-            errors.append(line.strip())
-        if step := _STEP.match(line):
-            _say(messages, done=int(step[1]), total=int(step[2]))
+        log.add(level, text.decode("utf-8", "replace"))
 
-    llama_cpp.llama_log_set(on_log, None)
-    llama_cpp.llama_backend_init()
-    parameters = llama_cpp.llama_model_quantize_default_params()
-    parameters.ftype = job["ftype"]
-    parameters.nthread = job["threads"]
-    parameters.allow_requantize = job["allow_requantize"]
-    alive = _choices(llama_cpp, parameters, job)
+    api.llama_log_set(on_log, None)
+    api.llama_backend_init()
+    parameters = api.llama_model_quantize_default_params()
+    parameters.ftype = job.ftype
+    parameters.nthread = job.threads
+    parameters.allow_requantize = job.allow_requantize
+    alive = _choices(api, parameters, job)
     start = time.perf_counter_ns()
-    code = llama_cpp.llama_model_quantize(
-        os.fsencode(job["source"]), os.fsencode(job["target"]), ctypes.byref(parameters)
+    code = api.llama_model_quantize(
+        os.fsencode(job.source), os.fsencode(job.target), ctypes.byref(parameters)
     )
     elapsed_s = (time.perf_counter_ns() - start) / 1e9
     del alive  # llama.cpp kept pointers into it
-    _say(messages, code=int(code), elapsed_s=elapsed_s, error=" ".join(errors)[-2000:])
-    return int(code)
+    if code:
+        raise StepError(Fault(fault="failed", detail=" ".join(log.errors)[-2000:]))
+    tell(Quantized(elapsed_s=elapsed_s, fallback_tensors=log.fallbacks))
 
 
-def _choices(api: Any, parameters: Any, job: dict[str, Any]) -> list[Any]:
+def _choices(api: Any, parameters: Any, job: QuantizeJob) -> list[Any]:
     """Set the importance matrix and the tensors' own types; return what must outlive the call."""
     alive: list[Any] = []
-    if job.get("imatrix"):
-        array = _imatrix(api, Path(job["imatrix"]), alive)
+    if job.imatrix:
+        array = _imatrix(api, Path(job.imatrix), alive)
         parameters.imatrix = ctypes.cast(array, type(parameters.imatrix))
         alive.append(array)
     patterns = []
-    for tensor, name in job.get("keep", ()):
+    for tensor, name in job.keep:
         kind = _ggml_type(name)
         if tensor == "output":
             parameters.output_tensor_type = kind
@@ -106,9 +121,5 @@ def _imatrix(api: Any, path: Path, alive: list[Any]) -> Any:
     return array
 
 
-def _say(messages: TextIO, **fields: Any) -> None:
-    messages.write(json.dumps(fields) + "\n")
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    serve(QuantizeJob, quantize)

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Literal
 
 from edgebench.errors import BadFileError
 from edgebench.sources.onnx_file import (
+    GRAPH,
     LOGITS_START,
     check_external,
     entries,
@@ -20,7 +21,6 @@ from edgebench.sources.onnx_file import (
     load_graph,
 )
 
-GRAPH = "model.onnx"
 DATA = "model.onnx.data"
 BLOCK = 32
 ACCURACY_LEVEL = 4  # MatMulNBits computes in int8

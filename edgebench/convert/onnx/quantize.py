@@ -1,7 +1,7 @@
 """Make ONNX artifacts of an ONNX artifact: fp16, int8 and int4, one folder a level.
 
 Knows what each level's name stands for and what an ONNX folder holds. Graphs are rewritten by
-`onnx_graph.py`.
+`graph.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from edgebench.convert.onnx.graph import Packing, pack_weights, to_half
 from edgebench.errors import UsageError
 from edgebench.records.artifact import Artifact
 from edgebench.records.base import safe_name
-from edgebench.sources.onnx_artifact import COMPANIONS, describe_onnx
+from edgebench.sources.onnx_artifact import COMPANIONS, describe_graph
+from edgebench.sources.onnx_file import GRAPH
 
 PACKINGS = {
     "int8": Packing(bits=8, head_bits=8, per_channel=True),
@@ -50,12 +51,12 @@ def quantize_onnx(job: OnnxJob, level: str, progress: Progress) -> Artifact:
             hint="quantize the fp32 artifact, or export one",
         )
     graph = Path(source.path)
-    suffix = "-standard" if source.name.endswith("-standard") else ""
+    suffix = "-standard" if source.graph == "standard" else ""
     name = safe_name(f"{source.model}-{level}{suffix}")
-    origin = f"source sha256 {source.sha256}"
+    origin = f"sha256 {source.sha256}"
     make_folder(job.output)
-    if found := existing(job.output / name, origin, level):
-        return found
+    if there := existing(job.output / name, origin, level):
+        return there
     with partial_folder(job.output, name) as partial:
         if level == "fp16":
             to_half(graph, partial)
@@ -66,16 +67,17 @@ def quantize_onnx(job: OnnxJob, level: str, progress: Progress) -> Artifact:
         for companion in COMPANIONS:
             if (graph.parent / companion).is_file():
                 shutil.copyfile(graph.parent / companion, partial / companion)
-        artifact = describe_onnx(
-            partial, name=name, model=source.model, notes=(origin, *_how(level))
+        artifact = describe_graph(
+            partial / GRAPH,
+            name=name,
+            model=source.model,
+            level=level,
+            parameters=source.parameters,
+            architecture=source.architecture,
+            context_length=source.context_length,
+            origin=origin,
+            notes=_how(level),
         )
-        artifact = artifact.model_copy(
-            update={
-                "level": level, "parameters": source.parameters,
-                "bits_per_weight": round(8 * artifact.size_bytes / source.parameters, 4),
-                "context_length": source.context_length,
-            }
-        )  # fmt: skip
         return finish(partial, job.output / name, artifact)
 
 
