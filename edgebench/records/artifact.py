@@ -63,7 +63,8 @@ class Artifact(Record):
         if not isinstance(value, dict) or value.get("origin"):
             return value
         value = dict(value)
-        first = next(iter(value.get("notes") or ()), "")
+        notes = value.get("notes")
+        first = notes[0] if isinstance(notes, (list, tuple)) and notes else None
         if isinstance(first, str) and first.startswith("source "):
             value["origin"] = first.removeprefix("source ")
         if value.get("format") == "onnx" and value.get("architecture") in ("fused", "standard"):
