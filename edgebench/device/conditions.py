@@ -77,7 +77,7 @@ def throttled_bits() -> int | None:
 def _vcgencmd_bits() -> str | None:
     import subprocess
 
-    from edgebench.device.meters.pmic import ask, find_vcgencmd
+    from edgebench.device.vcgencmd import ask, find_vcgencmd
 
     command = find_vcgencmd()
     if command is None:

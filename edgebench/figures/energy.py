@@ -1,41 +1,28 @@
 """Joules from timelines: pure, so that a figure can be derived again from what was stored.
 
-Knows phases, launches, idle power, and how a window's errors become an interval. Knows no sensor
-and no source by its name; which source to show is in `sources.py`. Powers are watts, energies
-joules, times `perf_counter_ns`.
+Knows phases, launches, idle power, how a window's errors become an interval, and which of several
+sources to show. Knows no sensor and no source by its name. Powers are watts, energies joules, times
+`perf_counter_ns`.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from edgebench.figures.calibration import Line
-from edgebench.figures.windows import NoFigure, Power, Readings, power_of, readings_of, too_short
+from edgebench.figures.totals import Measured, Source
+from edgebench.figures.windows import NoFigure, power_of
 from edgebench.records.base import Estimate
-from edgebench.records.energy import (
-    MIN_PERIODS,
-    Calibration,
-    Energy,
-    PhaseEnergy,
-    Timeline,
-    Total,
-    Window,
-)
+from edgebench.records.energy import Calibration, Energy, PhaseEnergy, Timeline, Total
+from edgebench.stats.student import t_quantile
 
 DRIFT_SHARE = 0.05  # idle power that moved by more is flagged
 COARSE_SHARE = 0.01  # a resolution that hides more is told
 TREND_SHARE = 0.02
+WIDEST = ("wall", "board", "module", "package")
+ON_CPU = ("cpu", "xnnpack")
 MIN_LAUNCHES = 3  # fewer say nothing of the difference between processes
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One window and its power."""
-
-    window: Window
-    power: Power
 
 
 @dataclass(frozen=True)
@@ -43,82 +30,23 @@ class _Errors:
     """What widens an interval beside the spread between windows, in the figure's own unit.
 
     `sampling` is chance's share, which the spread may hold already; `fixed` is the same in all
-    windows; `known` is False where nobody knows how far the source is off.
+    windows, and so is `accuracy`, the sensor's own. `known` is False where nobody knows how far the
+    source is off.
     """
 
     sampling: float
     fixed: float
-    known: bool
+    accuracy: float
+    known: bool = True
 
 
-class _Source:
-    """One total of one timeline: its rails' readings, or why there are none."""
+@dataclass(frozen=True)
+class _Idle:
+    """Idle power, how much of its interval isn't the sensor's accuracy, and how far it moved."""
 
-    def __init__(self, line: Timeline, total: Total, calibration: Calibration | None) -> None:
-        self.line, self.total = line, total
-        self.fit = Line(calibration) if calibration else None
-        self.reasons: list[str] = []
-        self.warnings: list[str] = []
-        self.rails: dict[str, Readings] = {}
-        for series in line.series:
-            try:
-                self.rails[series.rail] = readings_of(series)
-            except NoFigure as reason:
-                if series.rail in total.rails:
-                    self.reasons.append(str(reason))
-        given = {series.rail for series in line.series}
-        self.reasons += [f"{r} gave no readings" for r in total.rails if r not in given]
-        if not total.rails:
-            self.reasons.append("no rail or sum of rails is known to be this board's total")
-        self.complete = bool(total.rails) and set(total.rails) <= set(self.rails)
-
-    @property
-    def update_s(self) -> float:
-        """Return how often the slowest of its rails has something new."""
-        paces = [self.rails[rail].update_s for rail in self.total.rails if rail in self.rails]
-        return max(paces, default=self.line.period_s)
-
-    def windows(self, phase: str) -> list[Measured]:
-        """Return the windows of a phase that have a power.
-
-        Windows of 20 updates each; where there are none, shorter ones that have them together.
-        """
-        if not self.complete:
-            return []
-        wanted = [w for w in self.line.windows if w.phase == phase]
-        if phase in ("prefill", "decode"):
-            wanted = [w for w in wanted if w.tokens]
-        measured: list[Measured] = []
-        missed: list[NoFigure] = []
-        for window in wanted:
-            try:
-                measured.append(Measured(window, self._power(window)))
-            except NoFigure as reason:
-                missed.append(reason)
-        long = [m for m in measured if m.power.updates >= MIN_PERIODS]
-        if long or sum(m.power.updates for m in measured) >= MIN_PERIODS:
-            return long or measured
-        if wanted and (measured or all(reason.is_short for reason in missed)):
-            slowest = max((self.rails[r] for r in self.total.rails), key=lambda r: r.update_s)
-            missed = [too_short(slowest, self.line, max(w.seconds for w in wanted))]
-        self.reasons += [f"{phase}: {reason}" for reason in missed if not (long or measured)] or [
-            f"{phase}: {reason}" for reason in missed
-        ]
-        return []
-
-    def _power(self, window: Window) -> Power:
-        parts = [power_of(self.rails[rail], window, self.line) for rail in self.total.rails]
-        power = parts[0]
-        for part in parts[1:]:
-            power = power + part
-        return self.fit.apply(power) if self.fit else power
-
-    def fixed_share(self, watts: float, power: Power) -> float:
-        """Return the errors that every window has alike, as a share of the power."""
-        parts = [self.total.error_share, power.edge / watts, power.step / watts]
-        if self.fit:
-            parts = [self.fit.half_w(watts) / watts, *parts[1:]]
-        return float(sum(part**2 for part in parts) ** 0.5)
+    watts: Estimate
+    half_w: float | None
+    drift_w: float | None
 
 
 def energy_of(timeline: Timeline, total: Total, calibration: Calibration | None = None) -> Energy:
@@ -127,8 +55,8 @@ def energy_of(timeline: Timeline, total: Total, calibration: Calibration | None 
     With a calibration the source's readings go through it: the figures are then of the wall, and
     derived. Where a phase has no figure, `reason` says why.
     """
-    source = _Source(timeline, total, calibration)
-    idle, drift_w = _idle(source)
+    source = Source(timeline, total, calibration)
+    idle = _idle(source)
     prefill = _phase(source, "prefill", idle)
     decode = _phase(source, "decode", idle)
     complete = idle and prefill and decode
@@ -136,7 +64,8 @@ def energy_of(timeline: Timeline, total: Total, calibration: Calibration | None 
     warnings = [*source.warnings]
     if complete:
         warnings += [f"{total.source}: {error}" for error in timeline.errors]
-    if idle and drift_w is not None and abs(drift_w) > max(DRIFT_SHARE * idle.value, 0.05):
+    drift_w = idle.drift_w if idle else None
+    if idle and drift_w and abs(drift_w) > max(DRIFT_SHARE * idle.watts.value, 0.05):
         warnings.append(f"idle power moved by {drift_w:+.2f} W from before to after")
     return Energy(
         source=f"{total.source} calibrated" if calibration else total.source,
@@ -145,7 +74,7 @@ def energy_of(timeline: Timeline, total: Total, calibration: Calibration | None 
         boundary="wall" if calibration else total.boundary,
         covers=None if calibration else total.covers,
         period_s=source.update_s,
-        idle_w=idle,
+        idle_w=idle.watts if idle else None,
         idle_drift_w=drift_w,
         prefill=prefill,
         decode=decode,
@@ -173,17 +102,22 @@ def energies(
     return tuple(sources)
 
 
-def _idle(source: _Source) -> tuple[Estimate | None, float | None]:
+def _idle(source: Source) -> _Idle | None:
     measured = source.windows("idle")
     if not measured:
-        return None, None
+        return None
     watts = [m.power.watts for m in measured]
     errors = _errors(source, measured, [1.0] * len(measured))
-    idle = _estimate(_by_launch(measured, watts), errors, len(measured))
-    return idle, watts[-1] - watts[0] if len(watts) > 1 else None
+    values = _by_launch(measured, watts)
+    without = _estimate(values, replace(errors, accuracy=0.0), len(measured)).bounds
+    return _Idle(
+        _estimate(values, errors, len(measured)),
+        (without.high - without.low) / 2 if without else None,
+        watts[-1] - watts[0] if len(watts) > 1 else None,
+    )
 
 
-def _phase(source: _Source, phase: str, idle: Estimate | None) -> PhaseEnergy | None:
+def _phase(source: Source, phase: str, idle: _Idle | None) -> PhaseEnergy | None:
     """Return a phase's joules for one repetition of its tokens, over all windows that are good."""
     measured = source.windows(phase)
     if not measured:
@@ -192,15 +126,7 @@ def _phase(source: _Source, phase: str, idle: Estimate | None) -> PhaseEnergy | 
     gross = [m.power.watts * s for m, s in zip(measured, seconds, strict=True)]
     errors = _errors(source, measured, seconds)
     per_token = _estimate(_by_launch(measured, gross), errors, len(measured))
-    net = None
-    if idle:
-        less = [j - idle.value * s for j, s in zip(gross, seconds, strict=True)]
-        idle_j = (idle.bounds.high - idle.value) * statistics.fmean(seconds) if idle.bounds else 0.0
-        fixed = (errors.fixed**2 + idle_j**2) ** 0.5
-        known = errors.known and idle.bounds is not None
-        net = _estimate(
-            _by_launch(measured, less), _Errors(errors.sampling, fixed, known), len(measured)
-        )
+    net = _net(source, measured, seconds, errors, idle) if idle else None
     tokens = max(m.window.repetition_tokens for m in measured)
     _tell(source, phase, measured)
     return PhaseEnergy(
@@ -212,18 +138,44 @@ def _phase(source: _Source, phase: str, idle: Estimate | None) -> PhaseEnergy | 
     )
 
 
-def _errors(source: _Source, measured: Sequence[Measured], factors: Sequence[float]) -> _Errors:
+def _net(
+    source: Source,
+    measured: Sequence[Measured],
+    seconds: Sequence[float],
+    errors: _Errors,
+    idle: _Idle,
+) -> Estimate:
+    """Return a token's joules without idle power; a sensor's gain errs on the difference alone."""
+    joules = [
+        (m.power.watts - idle.watts.value) * s for m, s in zip(measured, seconds, strict=True)
+    ]
+    idle_j = (idle.half_w or 0.0) * statistics.fmean(seconds)
+    share = source.gain_share
+    less = replace(
+        errors,
+        fixed=(errors.fixed**2 + idle_j**2) ** 0.5,
+        accuracy=share * abs(statistics.fmean(joules)),
+        known=errors.known and idle.half_w is not None,
+    )
+    return _estimate(_by_launch(measured, joules), less, len(measured))
+
+
+def _errors(source: Source, measured: Sequence[Measured], factors: Sequence[float]) -> _Errors:
     """Return the errors of the mean over windows whose watts are multiplied by `factors`."""
     pairs = list(zip(measured, factors, strict=True))
-    sampling = statistics.fmean(m.power.sampling * f for m, f in pairs) / len(pairs) ** 0.5
+    trend = abs(_trend(source, measured)) / 2
     fixed = statistics.fmean(
-        source.fixed_share(max(m.power.watts, 1e-9), m.power) * m.power.watts * f for m, f in pairs
+        (m.power.edge**2 + m.power.step**2 + trend**2) ** 0.5 * f for m, f in pairs
     )
-    trend = abs(_trend(source, measured)) / 2 * statistics.fmean(factors)
-    return _Errors(sampling, (fixed**2 + trend**2) ** 0.5, source.total.kind != "estimated")
+    return _Errors(
+        sampling=statistics.fmean(m.power.sampling * f for m, f in pairs) / len(pairs) ** 0.5,
+        fixed=fixed,
+        accuracy=statistics.fmean(source.accuracy_w(m.power.watts) * f for m, f in pairs),
+        known=source.total.kind != "estimated",
+    )
 
 
-def _trend(source: _Source, measured: Sequence[Measured]) -> float:
+def _trend(source: Source, measured: Sequence[Measured]) -> float:
     """Return by how many watts power still moved within windows of a sensor of unknown averaging.
 
     0 where the sensor's averaging is known, or the movement is within chance.
@@ -237,7 +189,7 @@ def _trend(source: _Source, measured: Sequence[Measured]) -> float:
     return mean if abs(mean) > max(chance, large) else 0.0
 
 
-def _tell(source: _Source, phase: str, measured: Sequence[Measured]) -> None:
+def _tell(source: Source, phase: str, measured: Sequence[Measured]) -> None:
     """Warn of a sensor that is coarse, or that had not settled."""
     name = source.total.source
     watts = statistics.fmean(m.power.watts for m in measured)
@@ -246,6 +198,8 @@ def _tell(source: _Source, phase: str, measured: Sequence[Measured]) -> None:
         source.warnings.append(
             f"{name} shows steps of {2 * step:.3g} W: the interval is widened by half of one"
         )
+    if source.fit and source.fit.is_beyond(watts):
+        source.warnings.append(f"{name}: {watts:.3g} W lies far outside what was calibrated")
     if trend := _trend(source, measured):
         source.warnings.append(
             f"{name}: power moved by {trend:+.2f} W within the windows of {phase}: the sensor may "
@@ -273,7 +227,7 @@ def _estimate(values: Sequence[float], errors: _Errors, windows: int) -> Estimat
     if n < 2 or not errors.known:
         return Estimate(value=value, n=n, method=f"mean over {over}")
     spread = _t95(n) * statistics.stdev(values) / n**0.5
-    half = (max(spread, errors.sampling) ** 2 + errors.fixed**2) ** 0.5
+    half = (max(spread, errors.sampling) ** 2 + errors.fixed**2 + errors.accuracy**2) ** 0.5
     return Estimate(
         value=value,
         low=value - half,
@@ -284,12 +238,7 @@ def _estimate(values: Sequence[float], errors: _Errors, windows: int) -> Estimat
 
 
 def _t95(n: int) -> float:
-    """Return Student's two-sided 95 % quantile for `n` values (Cornish and Fisher's expansion)."""
-    exact = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571}
-    if n in exact:
-        return exact[n]
-    z, df = 1.959964, n - 1
-    return z + (z**3 + z) / (4 * df) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * df**2)
+    return t_quantile(0.975, n - 1)
 
 
 def _scaled(estimate: Estimate, factor: float) -> Estimate:
@@ -303,7 +252,7 @@ def _scaled(estimate: Estimate, factor: float) -> Estimate:
     )
 
 
-def _rail_watts(source: _Source) -> dict[str, float]:
+def _rail_watts(source: Source) -> dict[str, float]:
     """Return each rail's mean watts while decoding, for a reader who wants to see them apart."""
     watts: dict[str, float] = {}
     for rail, readings in source.rails.items():
@@ -319,14 +268,76 @@ def _rail_watts(source: _Source) -> dict[str, float]:
     return watts
 
 
-def joined(held: Sequence[Timeline], more: Sequence[Timeline], launch: int = 0) -> list[Timeline]:
-    """Append a later request's readings to each meter's timeline; its windows are of `launch`.
+# which source to show
+
+
+def source_for(energies: Sequence[Energy], provider: str) -> Energy | None:
+    """Return the source to show for a run on `provider`; None where none fits it.
+
+    A source fits where it covers what worked: a GPU's meter never stands for a CPU's run. Of those
+    that fit: one with joules of decode before one without, measured (or through the person's own
+    calibration) before derived before estimated, the whole before a part.
+    """
+    return min((e for e in energies if _fits(e, provider)), key=_rank, default=None)
+
+
+def common_source(rows: Sequence[Sequence[Energy]], provider: str) -> str | None:
+    """Return the source that a comparison of runs uses for all its rows; None where none fits.
+
+    The one that most rows have joules of; stated watts only where no row has anything else.
+    `of_source` then gives each row's energy, None where the row lacks it.
+    """
+    fitting = [e for energies in rows for e in energies if _fits(e, provider)]
+    counts: dict[str, int] = {}
+    for e in fitting:
+        counts[e.source] = counts.get(e.source, 0) + (e.decode is not None)
+    best = min(
+        fitting,
+        key=lambda e: (not counts[e.source], e.kind == "estimated", -counts[e.source], _rank(e)),
+        default=None,
+    )
+    return best.source if best else None
+
+
+def of_source(energies: Sequence[Energy], source: str | None) -> Energy | None:
+    """Return a run's energy by the source of that name."""
+    return next((e for e in energies if e.source == source), None)
+
+
+def reason_without(energies: Sequence[Energy], provider: str, source: str | None = None) -> str:
+    """Say why a run has no joules by `source`, or by any where none is named."""
+    if source is not None and of_source(energies, source) is None:
+        return f"not measured by {source}, as the other rows are"
+    chosen = of_source(energies, source) or source_for(energies, provider)
+    if chosen:
+        return f"{chosen.source}: {chosen.reason or 'it gave no figure'}"
+    names = ", ".join(dict.fromkeys(e.source for e in energies))
+    return f"{names} doesn't show what a run on {provider} takes" if names else "no meter"
+
+
+def _fits(energy: Energy, provider: str) -> bool:
+    on_cpu = provider in ON_CPU
+    return energy.covers is None or (energy.covers == "cpu") == on_cpu
+
+
+def _rank(energy: Energy) -> tuple[bool, int, int]:
+    trust = {"measured": 0, "derived": 0 if energy.calibration else 1, "estimated": 2}
+    boundary = WIDEST.index(energy.boundary) if energy.boundary else len(WIDEST)
+    return energy.decode is None, trust[energy.kind], boundary
+
+
+# launches
+
+
+def joined(held: Sequence[Timeline], more: Sequence[Timeline]) -> list[Timeline]:
+    """Append a later launch's readings to each meter's timeline, and count its windows as its own.
 
     A meter is known by its totals and rails, so that one that is missing in a launch costs that
     launch's windows alone. Where the clock began anew, as after a restart of the machine, the later
     readings are moved behind the earlier ones.
     """
     together = {_meter(line): line for line in held}
+    launch = 1 + max((w.launch for line in held for w in line.windows), default=-1)
     for line in more:
         windows = tuple(w.model_copy(update={"launch": launch}) for w in line.windows)
         later = line.model_copy(update={"windows": windows})
@@ -346,7 +357,10 @@ def _appended(before: Timeline, after: Timeline) -> Timeline:
     shift = last + 10**9 - first if begins and first < last else 0
     series = tuple(
         a.model_copy(
-            update={"t_ns": a.t_ns + tuple(t + shift for t in b.t_ns), "values": a.values + b.values}
+            update={
+                "t_ns": a.t_ns + tuple(t + shift for t in b.t_ns),
+                "values": a.values + b.values,
+            }
         )
         for a, b in zip(before.series, after.series, strict=True)
     )

@@ -93,7 +93,7 @@ def readings_of(series: Series) -> Readings:
     """
     if len(series.t_ns) < 2:
         raise NoFigure(f"{series.rail} gave no readings")
-    t = (np.asarray(series.t_ns, np.int64) - series.t_ns[0]) * NS
+    t: Floats = ((np.asarray(series.t_ns, np.int64) - series.t_ns[0]) * NS).astype(np.float64)
     v = np.asarray(series.values, np.float64)
     limit = MAX_POWER_W if series.unit == "W" else MAX_COUNTER_J
     if np.abs(v).max() > limit:
@@ -159,9 +159,7 @@ def _settle_s(readings: Readings, line: Timeline) -> float:
     return settle_s(readings.update_s, line.lag_s, averaging_s)
 
 
-def _sampled(
-    readings: Readings, window: Window, line: Timeline, begin: float, end: float
-) -> Power:
+def _sampled(readings: Readings, window: Window, line: Timeline, begin: float, end: float) -> Power:
     """Average a power over time; each reading holds until the next."""
     t, v, rail = readings.t, readings.v, readings.series.rail
     first = _first_of_window(readings, begin)

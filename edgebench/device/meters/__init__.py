@@ -1,7 +1,7 @@
 """Power and energy sensors: the protocol, and which of them this machine has.
 
-A meter yields readings and nothing else; `energy.py` makes joules of them later. Knows no sensor
-itself: each has a file of its own, listed in METERS, and is believed once it has answered.
+A meter yields readings and nothing else; `figures/energy.py` makes joules of them later. Knows no
+sensor itself: each has a file of its own, listed in METERS, and is believed once it has answered.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from edgebench.errors import UsageError, nearest
-from edgebench.records.energy import Total
-
-Kind = Literal["measured", "derived", "estimated"]
+from edgebench.records.energy import Kind, Total
 
 
 @dataclass(frozen=True)
@@ -45,13 +43,23 @@ class Meter(Protocol):
         ...
 
     @property
+    def lag_s(self) -> float:
+        """Return how late a reading comes, where that is known; else 0."""
+        ...
+
+    @property
+    def averaging_s(self) -> float | None:
+        """Return over how long a reading is the mean; 0 for an instant, None where unknown."""
+        ...
+
+    @property
     def rails(self) -> dict[str, Rail]:
         """Return what it reads."""
         ...
 
     @property
     def totals(self) -> tuple[Total, ...]:
-        """Return the sums of rails that stand for the device."""
+        """Return the sums of rails that stand for the device, each with what it includes."""
         ...
 
     def sample(self) -> list[Reading]:

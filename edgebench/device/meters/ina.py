@@ -2,6 +2,11 @@
 
 Which rail is a board's total is an explicit map by its device tree; no name is guessed at. Source:
 the kernel's hwmon/ina3221 and hwmon/ina238, NVIDIA's developer guides.
+
+A reading is a mean over the chip's own averaging. hwmon tells how long that is (`update_interval`
+in ms: channels x samples x conversion times); where it does not, the drivers' settings count:
+INA3221 one sample of 1.1 ms twice by three channels, INA238 16 samples of 1.052 ms by three, and the
+older iio driver 64 samples (its register 0x7727).
 """
 
 from __future__ import annotations
@@ -10,26 +15,39 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from edgebench.device.meters import IntegerFile, Meter, Rail, Reading
 from edgebench.device.system import read_text, root
-from edgebench.records.energy import Total
+from edgebench.records.energy import Boundary, Total
 
-# Start of the device tree's model -> the rails that add up to the total.
+
+class Rails(NamedTuple):
+    """The rails that add up to a board's total, and what that includes."""
+
+    names: tuple[str, ...]
+    boundary: Boundary | None
+
+
+# Start of the device tree's model -> its total.
 # AGX Orin has no rail for all: VDDQ_VDD2_1V8AO is already inside VIN_SYS_5V0.
-TOTALS: dict[str, tuple[str, ...]] = {
-    "NVIDIA Jetson Orin Nano": ("VDD_IN",),
-    "NVIDIA Jetson Orin NX": ("VDD_IN",),
-    "NVIDIA Jetson Xavier NX": ("VDD_IN",),
-    "NVIDIA Jetson Nano": ("POM_5V_IN",),
-    "NVIDIA Jetson AGX Orin": ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"),
-    "NVIDIA Jetson AGX Xavier": ("GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"),
-    "Jetson-AGX": ("GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"),
-    "NVIDIA Jetson AGX Thor": ("VIN",),
+TOTALS: dict[str, Rails] = {
+    "NVIDIA Jetson Orin Nano": Rails(("VDD_IN",), "module"),
+    "NVIDIA Jetson Orin NX": Rails(("VDD_IN",), "module"),
+    "NVIDIA Jetson Xavier NX": Rails(("VDD_IN",), "module"),
+    "NVIDIA Jetson Nano": Rails(("POM_5V_IN",), "module"),
+    "NVIDIA Jetson AGX Orin": Rails(("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"), "module"),
+    "NVIDIA Jetson AGX Xavier": Rails(("GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"), "module"),
+    "Jetson-AGX": Rails(("GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"), "module"),
+    "NVIDIA Jetson AGX Thor": Rails(("VIN",), "board"),  # the carrier too
 }
 MODERN = ("sys/bus/i2c/drivers/ina3221", "sys/bus/i2c/drivers/ina238")
 LEGACY = "sys/bus/i2c/drivers/ina3221x"
 CHANNELS = (1, 2, 3)  # 4 to 6 are shunts, 7 their sum
+INA3221_S = 3 * 1 * (1.1e-3 + 1.1e-3)
+INA238_S = 3 * 16 * 1.052e-3
+LEGACY_S = 3 * 64 * (1.1e-3 + 1.1e-3)
+ERROR_SHARE = 0.01  # the shunt's tolerance; the chips' own gain errors are under 0.3 %
 
 
 @dataclass(frozen=True)
@@ -39,18 +57,29 @@ class Channel:
     name: str
     files: tuple[IntegerFile, ...]
     watts: Callable[[], float]
+    averaging_s: float
 
 
 class Ina:
     """Reads every rail's power."""
 
-    nominal_s = 0.1
+    lag_s = 0.0
 
-    def __init__(self, channels: list[Channel], total: tuple[str, ...]) -> None:
+    def __init__(self, channels: list[Channel], total: Rails) -> None:
         self._channels = channels
-        self.rails = {one.name: Rail(unit="W", kind="measured") for one in channels}
-        complete = total if set(total) <= set(self.rails) else ()
-        self.totals = (Total(source="ina", rails=complete, kind="measured"),)
+        self.averaging_s = max(channel.averaging_s for channel in channels)
+        self.nominal_s = max(0.1, self.averaging_s)
+        self.rails = {channel.name: Rail(unit="W", kind="measured") for channel in channels}
+        complete = set(total.names) <= set(self.rails)
+        self.totals = (
+            Total(
+                source="ina",
+                rails=total.names if complete else (),
+                kind="measured",
+                boundary=total.boundary if complete else None,
+                error_share=ERROR_SHARE,
+            ),
+        )
 
     def sample(self) -> list[Reading]:
         """Read all rails; a power below zero, as Thor's GPU rail shows at idle, counts as zero."""
@@ -83,7 +112,7 @@ def find() -> Meter | str:
         return "no INA3221 or INA238 sensor"
     model = read_text("/proc/device-tree/model") or ""
     fitting = [start for start in TOTALS if model.startswith(start)]
-    total = TOTALS[max(fitting, key=len)] if fitting else ()
+    total = TOTALS[max(fitting, key=len)] if fitting else Rails((), None)
     return Ina(list(channels.values()), total)
 
 
@@ -104,9 +133,9 @@ def _modern() -> list[Channel]:
 def _power_channel(folder: Path) -> Channel:
     """An INA238: the chip multiplies itself, in microwatts."""
     labels = ("power1_label", "in1_label", "label", "name")
-    name = next((text for one in labels if (text := _name(folder / one))), "INA238")
+    name = next((name for label in labels if (name := _name(folder / label))), "INA238")
     file = IntegerFile(folder / "power1_input")
-    return Channel(name, (file,), lambda: file.read() / 1e6)
+    return Channel(name, (file,), lambda: file.read() / 1e6, _interval_s(folder, INA238_S))
 
 
 def _product(folder: Path, number: int, name: str) -> Channel:
@@ -114,7 +143,16 @@ def _product(folder: Path, number: int, name: str) -> Channel:
 
     volts = IntegerFile(folder / f"in{number}_input")
     amperes = IntegerFile(folder / f"curr{number}_input")
-    return Channel(name, (volts, amperes), lambda: volts.read() * amperes.read() / 1e6)
+    interval_s = _interval_s(folder, INA3221_S)
+    return Channel(name, (volts, amperes), lambda: volts.read() * amperes.read() / 1e6, interval_s)
+
+
+def _interval_s(folder: Path, otherwise_s: float) -> float:
+    """Return over how long the chip averages; the driver's default where hwmon does not tell."""
+    try:
+        return float(_name(folder / "update_interval")) / 1e3 or otherwise_s
+    except ValueError:
+        return otherwise_s
 
 
 def _legacy() -> list[Channel]:
@@ -130,7 +168,7 @@ def _legacy() -> list[Channel]:
 
 def _milliwatts(name: str, path: Path) -> Channel:
     file = IntegerFile(path)
-    return Channel(name, (file,), lambda: file.read() / 1e3)
+    return Channel(name, (file,), lambda: file.read() / 1e3, LEGACY_S)
 
 
 def _name(path: Path) -> str:
