@@ -1,7 +1,7 @@
-"""Set levels of one model side by side, with paired differences from a baseline level.
+"""Set levels of one model side by side, with paired differences from a baseline.
 
-Knows rows. Differences are taken over the same items alone; where the items are not the same
-there is none, with the reason.
+Knows rows and which of them may stand in one table. Differences are taken over the same items and
+the same rounds alone; where these are not the same there is none, with the reason.
 """
 
 from __future__ import annotations
@@ -10,108 +10,198 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from edgebench.analyze.baseline import Baseline, answers_of, choose_baseline
 from edgebench.analyze.pairs import paired
-from edgebench.analyze.rows import Row
+from edgebench.analyze.rows import EnergyFigures, Row
+from edgebench.analyze.setups import Job
+from edgebench.analyze.speeds import decode_ratio
 from edgebench.errors import UsageError, nearest
+from edgebench.figures.energy import common_source, of_source, reason_without
 from edgebench.records.base import Record, Text
+from edgebench.records.device import DeviceInfo
+from edgebench.records.settings import Workload
 from edgebench.stats.estimates import holm
 
 MARGIN = 0.01  # the loss of accuracy that most people would not mind
 
+Key = tuple[object, ...]
+
 
 class Group(Record):
-    """Rows that may be compared: one device, set-up, model and workload, a runtime a format."""
+    """Rows that may be compared: one machine, set-up, model and workload, a runtime a format."""
 
-    device: Text
-    board: Text | None
+    device: DeviceInfo
     setup: Text
     model: Text
-    workload: Text | None
+    workload: Workload | None
+    after_prompt: bool
     runtimes: dict[str, str] = Field(default={}, description="format -> its runtime")
-    baseline: Text
-    baseline_artifact: Text = ""
+    baseline: Baseline | None
     margin: float = MARGIN
     rows: tuple[Row, ...]
+
+    @property
+    def workload_name(self) -> str | None:
+        """Return the workload's name."""
+        return self.workload.name if self.workload else None
+
+    @property
+    def newest(self) -> str:
+        """Return when the newest good run was made; empty where there is none."""
+        return max(row.newest for row in self.rows)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Return the names of all tasks that any row answered."""
+        return tuple(dict.fromkeys(task.task for row in self.rows for task in row.tasks))
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Return the names of all texts over which levels were compared."""
+        return tuple(dict.fromkeys(it.text for row in self.rows for it in row.divergences))
 
 
 def compare(
     rows: Sequence[Row], baseline: str | None = None, margin: float = MARGIN
 ) -> list[Group]:
-    """Group rows and add each one's paired difference from the baseline level.
+    """Group rows and add each one's paired differences from its model's baseline.
 
-    `margin` is the loss, as a share of items, that a level is asked to stay within.
-
-    The baseline is the level named, or else the checkpoint itself in torch, or else the level with
-    the most bits a weight. Raises UsageError where the named level is in no group.
+    `margin` is the loss, as a share of items, that a level is asked to stay within. Raises
+    UsageError where the level named as baseline has no good run.
     """
-    grouped: dict[tuple[str | None, ...], list[Row]] = {}
-    for row in rows:
-        key = (row.device, row.board, row.setup, row.model, row.workload)
-        grouped.setdefault(key, []).append(row)
     levels = {row.level for row in rows}
     if baseline and baseline not in levels:
         raise UsageError(f"no run of level {baseline!r}", hint=nearest(baseline, levels))
-    return [
-        _group(part, baseline, margin)
-        for members in grouped.values()
-        for part in _one_build(members)
-    ]
+    families: dict[Key, list[Row]] = {}
+    for row in rows:
+        families.setdefault((row.machine, row.artifact.model), []).append(row)
+    chosen = {key: choose_baseline(family, baseline) for key, family in families.items()}
+    groups = []
+    for members in _tables(rows):
+        key = (members[0].machine, members[0].artifact.model)
+        groups.append(_group(members, chosen[key], families[key], margin))
+    return groups
+
+
+def _tables(rows: Sequence[Row]) -> list[list[Row]]:
+    """Part rows into tables; an artifact that only answered tasks joins those of its model."""
+    timed: dict[Key, list[Row]] = {}
+    for row in rows:
+        if row.workload:
+            job = Job.of(row.workload, row.after_prompt)
+            timed.setdefault((*_place(row), job), []).append(row)
+    tables = [part for members in timed.values() for part in _one_build(members)]
+    left: dict[Key, list[Row]] = {}
+    for row in rows:
+        if row.workload is None and not _join(row, tables):
+            left.setdefault(_place(row), []).append(row)
+    return tables + [part for members in left.values() for part in _one_build(members)]
+
+
+def _place(row: Row) -> Key:
+    return (row.machine, row.device.name, row.device.board, row.setup, row.artifact.model)
+
+
+def _join(row: Row, tables: Sequence[list[Row]]) -> bool:
+    """Add a row without a workload to the tables where it tells something; say if there are any."""
+    joined = False
+    for members in tables:
+        first = members[0]
+        alike = (first.machine, first.device.name, first.artifact.model) == (
+            row.machine, row.device.name, row.artifact.model,
+        )  # fmt: skip
+        same_format = [it for it in members if it.artifact.format == row.artifact.format]
+        runs_there = all(it.arithmetic == row.arithmetic for it in same_format)
+        if alike and runs_there and row.content not in {it.content for it in members}:
+            members.append(row)
+            joined = True
+    return joined
 
 
 def _one_build(rows: Sequence[Row]) -> list[list[Row]]:
     """Part rows where a format was run by two builds, or an artifact with two types of cache."""
     runtimes: dict[str, set[str]] = {}
     for row in rows:
-        runtimes.setdefault(row.format, set()).add(row.runtime)
-    once = len({row.sha256 for row in rows}) == len(rows)
-    if once and all(len(found) == 1 for found in runtimes.values()):
+        runtimes.setdefault(row.artifact.format, set()).add(row.runtime)
+    once = len({row.content for row in rows}) == len(rows)
+    if once and all(len(builds) == 1 for builds in runtimes.values()):
         return [list(rows)]
-    parts: dict[tuple[str, str], list[Row]] = {}
+    parts: dict[Key, list[Row]] = {}
     for row in rows:
         parts.setdefault((row.runtime, row.cache), []).append(row)
     return list(parts.values())
 
 
-def _group(rows: Sequence[Row], baseline: str | None, margin: float) -> Group:
-    ordered = sorted(rows, key=lambda row: (row.format != "torch", -row.bits_per_weight))
-    named = [row for row in ordered if row.level == baseline]
-    reference = named[0] if named else ordered[0]
-    first = ordered[0]
+def _group(
+    rows: Sequence[Row], baseline: Baseline | None, family: Sequence[Row], margin: float
+) -> Group:
+    ordered = sorted(
+        rows,
+        key=lambda row: (
+            row.artifact.format != "torch", -row.artifact.bits_per_weight, row.artifact.name,
+            row.content,
+        ),
+    )  # fmt: skip
+    first = next((row for row in ordered if row.workload), ordered[0])
+    members = _with_one_source(ordered)
+    if baseline:
+        members = _with_losses(members, baseline, family, margin)
+        members = _with_ratios(members, baseline)
     return Group(
         device=first.device,
-        board=first.board,
         setup=first.setup,
-        model=first.model,
+        model=first.artifact.model,
         workload=first.workload,
-        runtimes={row.format: row.runtime for row in ordered if row.runtime},
-        baseline=reference.level,
-        baseline_artifact=reference.artifact,
+        after_prompt=first.after_prompt,
+        runtimes={row.artifact.format: row.runtime for row in ordered if row.runtime},
+        baseline=baseline,
         margin=margin,
-        rows=tuple(_with_differences(ordered, reference, margin)),
+        rows=tuple(members),
     )
 
 
-def _with_differences(rows: Sequence[Row], reference: Row, margin: float) -> list[Row]:
-    compared = [row if row is reference else _add(row, reference, margin) for row in rows]
-    names = {task.task for row in compared for task in row.tasks}
-    for name in names:
-        compared = _correct(compared, name)
-    return compared
+def _with_one_source(rows: Sequence[Row]) -> list[Row]:
+    """Give all rows the energy of one source, or none where they have none in common."""
+    measured = [row for row in rows if row.speed and row.energies]
+    if not measured:
+        return list(rows)
+    source = common_source([row.energies for row in measured], measured[0].provider)
+    return [_by_source(row, source) if row in measured else row for row in rows]
 
 
-def _add(row: Row, reference: Row, margin: float) -> Row:
-    tasks = tuple(paired(task, reference, margin) for task in row.tasks)
-    return row.model_copy(update={"tasks": tasks})
+def _by_source(row: Row, source: str | None) -> Row:
+    energy = of_source(row.energies, source)
+    figures = EnergyFigures.of(energy) if energy else None
+    reason = None if figures else reason_without(row.energies, row.provider, source)
+    return row.model_copy(update={"energy": figures, "energy_reason": reason})
 
 
-def _correct(rows: Sequence[Row], name: str) -> list[Row]:
-    """Correct the p-values of one task across levels (Holm)."""
-    values = [
-        task.p_value
+def _with_losses(
+    rows: Sequence[Row], baseline: Baseline, family: Sequence[Row], margin: float
+) -> list[Row]:
+    judged = [
+        row
+        if row.content == baseline.content
+        else row.model_copy(
+            update={
+                "tasks": tuple(
+                    paired(task, baseline.artifact, answers_of(baseline, family, row, task.task),
+                           margin)
+                    for task in row.tasks
+                )
+            }
+        )
         for row in rows
-        for task in row.tasks
-        if task.task == name and task.p_value is not None
-    ]
+    ]  # fmt: skip
+    for name in {task.task for row in judged for task in row.tasks}:
+        judged = _corrected(judged, name)
+    return judged
+
+
+def _corrected(rows: Sequence[Row], name: str) -> list[Row]:
+    """Correct the p-values of one task across levels (Holm)."""
+    told = [row.task(name) for row in rows]
+    values = [task.p_value for task in told if task and task.p_value is not None]
     adjusted = iter(holm(values))
     corrected = []
     for row in rows:
@@ -123,3 +213,29 @@ def _correct(rows: Sequence[Row], name: str) -> list[Row]:
         )
         corrected.append(row.model_copy(update={"tasks": tasks}))
     return corrected
+
+
+def _with_ratios(rows: Sequence[Row], baseline: Baseline) -> list[Row]:
+    """Add each row's decode as a multiple of the baseline's, corrected over rows (Holm)."""
+    theirs = next((row.speed for row in rows if row.content == baseline.content), None)
+    if theirs is None:
+        return list(rows)
+    ratios = {
+        row.content: decode_ratio(row.speed, theirs)
+        for row in rows
+        if row.speed and row.content != baseline.content
+    }
+    shown = {key: it.p_value for key, it in ratios.items() if it.p_value is not None}
+    adjusted = dict(zip(shown, holm(list(shown.values())), strict=True))
+    return [
+        row.model_copy(
+            update={
+                "decode_ratio": ratios[row.content].model_copy(
+                    update={"p_holm": adjusted.get(row.content)}
+                )
+            }
+        )
+        if row.content in ratios
+        else row
+        for row in rows
+    ]

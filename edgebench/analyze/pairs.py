@@ -1,113 +1,106 @@
 """Judge one level's answers against the reference's over the same items.
 
-Knows the difference with its interval, McNemar's test, "no worse by more than a margin" with the
-items that are still needed, what clusters of items change, and races. Corrects nothing over levels.
+Knows which items both answered, and races. The difference, its p-value and "loses at most" are
+those of `stats/loss.py`, for compare and pick alike. Corrects nothing over levels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
 
-from edgebench.analyze.rows import Row, TaskFigures
+from edgebench.analyze.rows import TaskFigures
 from edgebench.records.accuracy import ItemResult, RaceResult
-from edgebench.records.base import Estimate
-from edgebench.stats.estimates import items_to_decide, mcnemar_exact, paired_difference
-from edgebench.stats.resampling import (
-    clustered_difference,
-    clustered_sign_flip,
-    clusters_of,
-    equivalence,
-    items_still_needed,
-)
+from edgebench.records.artifact import Artifact
+from edgebench.stats.clusters import clusters_of
+from edgebench.stats.loss import difference_p, loses_at_most
+
+AFTER_A_RACE = 0.01  # items of a race that stopped early flatter what it stopped for
+WORDS = {"within": "holds", "outside": "worse", "open": "open"}
+
 
 Judged = dict[str, object]
 
 
-def paired(task: TaskFigures, reference: Row, margin: float) -> TaskFigures:
+class Answers(NamedTuple):
+    """Right and wrong answers of two levels to the same items, and the items' clusters."""
+
+    ours: list[bool]
+    theirs: list[bool]
+    clusters: list[Hashable] | None
+
+
+def paired(
+    task: TaskFigures, reference: Artifact, theirs: TaskFigures | None, margin: float
+) -> TaskFigures:
     """Add to a task's figures how they differ from the reference's, or why nothing can be said."""
-    other = next((one for one in reference.tasks if one.task == task.task), None)
-    if other is None:
+    if theirs is None:
         return _without(task, f"{reference.level} was not measured at {task.task}")
-    if task.race and task.race.reference != reference.artifact:
+    if task.race and task.race.reference != reference.name:
         return _without(task, f"it raced against {task.race.reference}")
-    if task.race:
-        return task.model_copy(update=_raced(task.race))
-    pairs = _pairs(task, other)
-    if pairs is None:
+    items = shared_items(task, theirs)
+    if items is None:
         return _without(task, f"{reference.level} answered other items")
-    return task.model_copy(update=_judged(*pairs, margin))
+    both = task.model_copy(update={"items": items[0], "reference_items": items[1]})
+    update = _raced(task.race, answers_of(both)) if task.race else _judged(answers_of(both), margin)
+    return both.model_copy(update={**update, "items": task.items})
 
 
 def _without(task: TaskFigures, why: str) -> TaskFigures:
     return task.model_copy(update={"why_no_difference": why})
 
 
-def _pairs(
-    task: TaskFigures, other: TaskFigures
-) -> tuple[list[ItemResult], list[ItemResult]] | None:
+def shared_items(
+    ours: TaskFigures, theirs: TaskFigures
+) -> tuple[tuple[ItemResult, ...], tuple[ItemResult, ...]] | None:
     """Return both sides' answers to the same items; None where the items are not the same.
 
     Where a race left some unasked, the items that both answered are compared: which ones they are
     was drawn at random.
     """
-    if task.task_sha256 != other.task_sha256:
+    if ours.task_sha256 != theirs.task_sha256:
         return None
-    theirs = {item.id: item for item in other.items}
-    mine = [item for item in task.items if item.id in theirs]
-    partial = task.population is not None or other.population is not None
-    if not mine or (not partial and not len(mine) == len(task.items) == len(other.items)):
+    known = {item.id: item for item in theirs.items}
+    mine = tuple(item for item in ours.items if item.id in known)
+    partial = ours.population is not None or theirs.population is not None
+    if not mine or (not partial and not len(mine) == len(ours.items) == len(theirs.items)):
         return None
-    return mine, [theirs[item.id] for item in mine]
+    return mine, tuple(known[item.id] for item in mine)
 
 
-def _raced(race: RaceResult) -> Judged:
-    verdicts = {"within": "holds", "outside": "worse", "open": "open"}
-    return {
-        "difference": race.bounds, "margin": race.tolerance, "no_worse": verdicts[race.verdict],
-    }  # fmt: skip
+def answers_of(task: TaskFigures) -> Answers:
+    """Return a judged task's answers beside the reference's."""
+    known = {item.id: item for item in task.items}
+    mine = [known[item.id] for item in task.reference_items]
+    return between(mine, task.reference_items)
 
 
-def _judged(mine: Sequence[ItemResult], theirs: Sequence[ItemResult], margin: float) -> Judged:
-    ours, other = [one.correct for one in mine], [one.correct for one in theirs]
-    clusters = clusters_of([one.cluster for one in mine])
-    if clusters is not None and ours != other:
-        a, b = [float(one) for one in ours], [float(one) for one in other]
-        alone = paired_difference(ours, other)
-        difference = _wider(clustered_difference(a, b, clusters), alone)
-        p_value = clustered_sign_flip([x - y for x, y in zip(a, b, strict=True)], clusters)
-        return {
-            "difference": difference, "p_value": p_value, "margin": margin,
-            **_from_interval(difference, margin, len(mine)),
-        }  # fmt: skip
-    differences = [float(x) - float(y) for x, y in zip(ours, other, strict=True)]
-    found = equivalence(differences, margin)
-    return {
-        "difference": paired_difference(ours, other),
-        "p_value": mcnemar_exact(ours, other),
-        "margin": margin,
-        "no_worse": "holds" if found.holds else "worse" if found.worse else "open",
-        "items_needed": items_still_needed(differences, margin),
-    }
-
-
-def _wider(clustered: Estimate, alone: Estimate) -> Estimate:
-    """Return the clustered interval, at least as wide as one of single items.
-
-    With a handful of disagreements a bootstrap has next to no width.
-    """
-    return clustered.model_copy(
-        update={"low": min(clustered.low, alone.low), "high": max(clustered.high, alone.high)}
+def between(ours: Sequence[ItemResult], theirs: Sequence[ItemResult]) -> Answers:
+    """Return two levels' answers to the same items."""
+    return Answers(
+        [item.correct for item in ours],
+        [item.correct for item in theirs],
+        clusters_of([item.cluster for item in ours]),
     )
 
 
-def _from_interval(difference: Estimate, margin: float, items: int) -> Judged:
-    """Judge by the clustered interval's bounds; clusters still needed are told in items."""
-    if difference.low > -margin:
-        return {"no_worse": "holds", "items_needed": 0}
-    if difference.high < -margin:
-        return {"no_worse": "worse", "items_needed": 0}
-    clusters = items_to_decide(difference, -margin)
-    if clusters is None:
-        return {"no_worse": "open", "items_needed": None}
-    share = clusters / difference.n
-    return {"no_worse": "open", "items_needed": max(1, round(items * share) - items)}
+def _raced(race: RaceResult, answers: Answers) -> Judged:
+    """Take a race's verdict, which is about the model; one that was about its list, judge again."""
+    if race.about == "model":
+        verdict, difference = WORDS[race.verdict], race.bounds
+    else:
+        again = loses_at_most(*answers, race.tolerance, AFTER_A_RACE)
+        verdict, difference = again.verdict, again.difference
+    return {"difference": difference, "margin": race.tolerance, "no_worse": verdict}
+
+
+def _judged(answers: Answers, margin: float) -> Judged:
+    found = loses_at_most(answers.ours, answers.theirs, answers.clusters, margin)
+    asked = len(answers.ours)
+    return {
+        "difference": found.difference,
+        "p_value": difference_p(answers.ours, answers.theirs, answers.clusters),
+        "margin": margin,
+        "no_worse": found.verdict,
+        "items_needed": None if found.needed is None else max(0, found.needed - asked),
+    }

@@ -1,30 +1,46 @@
 """Pick the artifact that satisfies the constraints and serves the objective best.
 
-A constraint holds where its interval's bound holds, is broken where the other bound breaks it,
-and is open in between: "undecided" is an answer, with what to measure next.
+A level is named only where each constraint is shown to hold, and rejected where one is shown to be
+broken or where what it should do failed. "Undecided" is an answer, with what to type next. Among
+levels that can't be told apart the one that is better in what wasn't asked is taken, else the
+smaller. How often each test may err is `stats/selection.py`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
-from edgebench.analyze.rows import Row, TaskFigures
+from edgebench.analyze.advice import Advice, advise, cannot_show, measure_speed, profile
+from edgebench.analyze.choosing import (
+    ASPECTS,
+    Aspect,
+    Objective,
+    front,
+    lead,
+    reasons_to_prefer,
+    value_of,
+)
+from edgebench.analyze.compare import Group
+from edgebench.analyze.constraints import Check, Constraints, Name, Question, checks_of
+from edgebench.analyze.divergences import standing_out
+from edgebench.analyze.names import names_of
+from edgebench.analyze.reasons import Chosen, reason_words
+from edgebench.analyze.rows import Row
+from edgebench.errors import UsageError, nearest
 from edgebench.records.base import Estimate, Record, Text
-from edgebench.stats.estimates import items_to_decide, paired_difference
+from edgebench.stats.selection import Alphas, share_alpha
 
-Objective = Literal["decode", "energy", "memory", "accuracy"]
-Verdict = Literal["holds", "broken", "open"]
+__all__ = ["Constraints", "Pick", "pick"]
 
-
-class Constraints(Record):
-    """Limits in SI units; None where there is none. Loss is a share of items, 0.01 for 1 %."""
-
-    max_memory_bytes: float | None = None
-    min_decode_tokens_per_s: float | None = None
-    max_ttft_s: float | None = None
-    max_energy_j: float | None = None
-    max_accuracy_loss: float | None = None
+SMALL_LEAD = 0.05  # of an open rival: too little to leave the question open for
+ALIKE = 0.01  # a smaller lead counts for nothing, shown or not
+SHARED: dict[Objective, tuple[Name, ...]] = {
+    "decode": ("min-decode", "max-ttft"),
+    "energy": ("max-energy",),
+    "memory": ("max-memory",),
+    "accuracy": ("max-accuracy-loss",),
+}
 
 
 class Rejection(Record):
@@ -32,18 +48,29 @@ class Rejection(Record):
 
     artifact: Text
     constraint: Text
-    estimate: Estimate | None
-    limit: float
+    estimate: Estimate | None = None
+    limit: float | None = None
+    about: Text = ""
+    reason: Text = ""
 
 
 class Next(Record):
-    """What to measure so that the question closes."""
+    """A question that is open, and what to type so that it closes."""
 
     artifact: Text
     constraint: Text
     message: Text
+    about: Text = ""
     estimate: Estimate | None = None
     limit: float | None = None
+    advice: Advice | None = None
+
+
+class Aside(Record):
+    """An artifact that was not considered, and why."""
+
+    artifact: Text
+    reason: Text
 
 
 class Pick(Record):
@@ -51,271 +78,262 @@ class Pick(Record):
 
     decision: Literal["picked", "none", "undecided"]
     artifact: Text | None
+    sha256: Text | None
     objective: Text
+    tasks: tuple[Text, ...]
+    baseline: Text | None
     satisfying: tuple[Text, ...]
     pareto: tuple[Text, ...]
     rejected: tuple[Rejection, ...]
     measure_next: tuple[Next, ...]
+    left_open: tuple[Next, ...]
+    left_out: tuple[Aside, ...]
     reason: Text
+    warnings: tuple[Text, ...]
+    checks: dict[str, tuple[Check, ...]]
 
 
-class _Check(Record):
-    constraint: Text
-    verdict: Verdict
-    estimate: Estimate | None
-    limit: float
-    missing: Text = ""
+def pick(
+    group: Group,
+    constraints: Constraints,
+    objective: Objective = "decode",
+    tasks: Sequence[str] = (),
+) -> Pick:
+    """Judge the rows of a group; each of `tasks` is a constraint, all of them by default.
 
-
-def pick(rows: Sequence[Row], constraints: Constraints, objective: Objective) -> Pick:
-    """Judge rows of one device, set-up and workload, already compared with their baseline."""
-    checks = {row.artifact: _checks(row, constraints) for row in rows}
-    rejected = [
-        Rejection(artifact=name, constraint=one.constraint, estimate=one.estimate, limit=one.limit)
-        for name, found in checks.items()
-        for one in found
-        if one.verdict == "broken"
-    ]
-    out = {one.artifact for one in rejected}
-    standing = [row for row in rows if row.artifact not in out]
-    holding = [
-        row for row in standing if all(one.verdict == "holds" for one in checks[row.artifact])
-    ]
-    unmeasured = [row for row in holding if _objective(row, objective) is None]
-    holding = [row for row in holding if _objective(row, objective) is not None]
-    best, peers = _best(holding, objective)
-    rivals = [
-        row
-        for row in standing
-        if row not in holding and row not in unmeasured and _could_beat(row, best, objective)
-    ]
-    following = [
-        _next(row, one) for row in rivals for one in checks[row.artifact] if one.verdict == "open"
-    ]
-    following += [_unmeasured(row, objective) for row in unmeasured]
-    return Pick(
-        decision="undecided" if following else ("picked" if best else "none"),
-        artifact=best.artifact if best and not following else None,
-        objective=objective,
-        satisfying=tuple(row.artifact for row in holding),
-        pareto=tuple(row.artifact for row in _pareto(rows)),
-        rejected=tuple(rejected),
-        measure_next=tuple(following),
-        reason=_reason(best, peers, following, objective),
-    )
-
-
-# constraints
-
-
-def _checks(row: Row, limits: Constraints) -> list[_Check]:
-    memory = _exact(row.peak_rss_bytes)
-    checks = [
-        _upper("max-memory", memory, limits.max_memory_bytes, "memory was not measured"),
-        _lower("min-decode", row.decode, limits.min_decode_tokens_per_s),
-        _upper("max-ttft", row.ttft_s, limits.max_ttft_s, "no time to first token"),
-        _upper(
-            "max-energy",
-            row.energy_j_per_token,
-            limits.max_energy_j,
-            row.energy_reason or "energy was not measured",
-        ),
-        *_loss_checks(row, limits.max_accuracy_loss),
-    ]
-    return [one for one in checks if one is not None]
-
-
-def _upper(name: str, value: Estimate | None, limit: float | None, missing: str) -> _Check | None:
-    if limit is None:
-        return None
-    if value is None:
-        return _Check(constraint=name, verdict="open", estimate=None, limit=limit, missing=missing)
-    verdict: Verdict = "open"
-    if value.high <= limit:
-        verdict = "holds"
-    elif value.low > limit:
-        verdict = "broken"
-    return _Check(constraint=name, verdict=verdict, estimate=value, limit=limit)
-
-
-def _lower(name: str, value: Estimate | None, limit: float | None) -> _Check | None:
-    if limit is None:
-        return None
-    if value is None:
-        missing = "speed was not measured"
-        return _Check(constraint=name, verdict="open", estimate=None, limit=limit, missing=missing)
-    verdict: Verdict = "open"
-    if value.low >= limit:
-        verdict = "holds"
-    elif value.high < limit:
-        verdict = "broken"
-    return _Check(constraint=name, verdict=verdict, estimate=value, limit=limit)
-
-
-def _loss_checks(row: Row, limit: float | None) -> list[_Check | None]:
-    if limit is None:
-        return []
-    if not row.tasks:
-        return [_upper("max-accuracy-loss", None, limit, "accuracy was not measured")]
-    return [
-        _upper("max-accuracy-loss", _loss(task), limit, task.why_no_difference or "")
-        for task in row.tasks
-        # The baseline has no difference from itself, and no loss.
-        if task.difference is not None or task.why_no_difference
-    ]
-
-
-def _loss(task: TaskFigures) -> Estimate | None:
-    difference = task.difference
-    if difference is None:
-        return None
-    return difference.model_copy(
-        update={"value": -difference.value, "low": -difference.high, "high": -difference.low}
-    )
-
-
-def _exact(value: float | None) -> Estimate | None:
-    if value is None:
-        return None
-    return Estimate(value=value, low=value, high=value, n=1, method="one reading")
-
-
-# objectives: every one as an estimate of which more is better
-
-
-def _objective(row: Row, objective: Objective) -> Estimate | None:
-    if objective == "decode":
-        return row.decode
-    if objective == "accuracy":
-        return row.tasks[0].accuracy if row.tasks else None
-    if objective == "energy":
-        return _negative(row.energy_j_per_token)
-    return _negative(_exact(row.peak_rss_bytes))
-
-
-def _negative(value: Estimate | None) -> Estimate | None:
-    if value is None:
-        return None
-    return value.model_copy(update={"value": -value.value, "low": -value.high, "high": -value.low})
-
-
-def _best(rows: Sequence[Row], objective: Objective) -> tuple[Row | None, list[Row]]:
-    """Take the best, and those that can't be told from it.
-
-    Of all of them the most accurate comes first, then the smallest.
+    Raises UsageError on a task that no row knows.
     """
-    if not rows:
-        return None, []
-    top = max(rows, key=lambda row: _value(row, objective))
-    alike = [row for row in rows if _alike(row, top, objective)]
-    best = max(alike, key=lambda row: (_accuracy(row), -row.size_bytes))
-    return best, [row for row in alike if row is not best]
+    return _Judge(group, constraints, objective, _tasks(group, tasks)).decide(bool(tasks))
 
 
-def _alike(row: Row, top: Row, objective: Objective) -> bool:
-    """Return whether a row can't be told from the best: intervals meet, or a paired one holds 0."""
-    if row is top:
-        return True
-    if objective == "accuracy" and row.tasks and top.tasks:
-        mine, best = row.tasks[0], top.tasks[0]
-        if [item.id for item in mine.items] == [item.id for item in best.items] and mine.items:
-            difference = paired_difference(
-                [item.correct for item in best.items], [item.correct for item in mine.items]
+def _tasks(group: Group, named: Sequence[str]) -> tuple[str, ...]:
+    failed = {it.label for row in group.rows for it in row.failures if it.is_task}
+    known = dict.fromkeys([*group.tasks, *sorted(failed)])
+    for name in named:
+        if name not in known:
+            raise UsageError(
+                f"no runs of task {name!r}", hint=nearest(name, known) if known else "--tasks"
             )
-            return difference.low <= 0
-    return _high(row, objective) >= _low(top, objective)
+    return tuple(dict.fromkeys(named)) or group.tasks
 
 
-def _could_beat(row: Row, best: Row | None, objective: Objective) -> bool:
-    return (
-        best is None
-        or _objective(row, objective) is None
-        or (_high(row, objective) > _value(best, objective))
-    )
+class _Judge:
+    """One pick: the rows, what is asked of them, and how each stands to it."""
 
+    def __init__(
+        self, group: Group, limits: Constraints, objective: Objective, tasks: tuple[str, ...]
+    ) -> None:
+        self.group, self.objective, self.tasks = group, objective, tasks
+        self.names = names_of(group.rows)
+        self.question = Question(
+            limits=limits, tasks=tasks, texts=group.texts, shared=SHARED[objective]
+        )
+        wanted = group.workload is not None
+        self.candidates = [row for row in group.rows if row.workload or not wanted]
+        self.others = [row for row in group.rows if row not in self.candidates]
+        self.checks: dict[str, list[Check]] = {}
 
-def _value(row: Row, objective: Objective) -> float:
-    found = _objective(row, objective)
-    return found.value if found else float("-inf")
+    def decide(self, tasks_matter: bool) -> Pick:
+        """Reject what failed or is shown to break a constraint, then take the best of the rest."""
+        matter = tasks_matter or self.objective == "accuracy"
+        matter = matter or self.question.limits.max_accuracy_loss is not None
+        rejected = [it for row in self.candidates if (it := self._failed(row, tasks=matter))]
+        failed = {it.artifact for it in rejected}
+        running = [row for row in self.candidates if self.names[row.content] not in failed]
+        self._judge(running)
+        rejected += [self._rejection(row, it) for row in running for it in self._of(row, "broken")]
+        standing = [row for row in running if not self._of(row, "broken")]
+        holding = [row for row in standing if not self._of(row, "open")]
+        unmeasured = [row for row in holding if self._value(row) is None]
+        chosen = self._best([row for row in holding if self._value(row) is not None])
+        open_rows = [row for row in standing if self._of(row, "open")]
+        blocking = [row for row in open_rows if self._would_change(row, chosen)]
+        following = [it for row in blocking for it in self._nexts(row)]
+        following += [self._unmeasured(row) for row in unmeasured]
+        left = [it for row in open_rows if row not in blocking for it in self._nexts(row)]
+        return self._pick(chosen, rejected, following, left)
 
-
-def _low(row: Row, objective: Objective) -> float:
-    found = _objective(row, objective)
-    return found.low if found else float("-inf")
-
-
-def _high(row: Row, objective: Objective) -> float:
-    found = _objective(row, objective)
-    return found.high if found else float("-inf")
-
-
-def _accuracy(row: Row) -> float:
-    return row.tasks[0].accuracy.value if row.tasks else 0.0
-
-
-def _pareto(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows that no other beats in decode, memory, energy and accuracy at once."""
-    views: list[Callable[[Row], float]] = [
-        lambda row: _value(row, "decode"),
-        lambda row: _value(row, "memory"),
-        lambda row: _value(row, "energy"),
-        _accuracy,
-    ]
-    points = {row.artifact: tuple(view(row) for view in views) for row in rows if row.decode}
-
-    def beaten(mine: tuple[float, ...]) -> bool:
-        return any(
-            other != mine and all(a >= b for a, b in zip(other, mine, strict=True))
-            for other in points.values()
+    def _pick(
+        self,
+        chosen: Chosen | None,
+        rejected: Sequence[Rejection],
+        following: Sequence[Next],
+        left: Sequence[Next],
+    ) -> Pick:
+        best = chosen.best if chosen and not following else None
+        satisfying = [chosen.best, *chosen.holding] if chosen else []
+        return Pick(
+            decision="undecided" if following else ("picked" if best else "none"),
+            artifact=self.names[best.content] if best else None,
+            sha256=best.artifact.sha256 if best else None,
+            objective=self.objective,
+            tasks=self.tasks,
+            baseline=self.group.baseline.level if self.group.baseline else None,
+            satisfying=tuple(
+                self.names[row.content] for row in self.candidates if row in satisfying
+            ),
+            pareto=tuple(self.names[row.content] for row in self._front()),
+            rejected=tuple(rejected),
+            measure_next=tuple(following),
+            left_open=tuple(left),
+            left_out=tuple(
+                Aside(artifact=self.names[row.content], reason=self._why_not(row))
+                for row in self.others
+            ),
+            reason=reason_words(chosen, self.objective, self.tasks, self.names, bool(following)),
+            warnings=tuple(self._warnings(best)),
+            checks={self.names[key]: tuple(told) for key, told in self.checks.items()},
         )
 
-    return [row for row in rows if row.artifact in points and not beaten(points[row.artifact])]
+    # constraints
 
-
-# words
-
-
-def _next(row: Row, check: _Check) -> Next:
-    if check.estimate is None:
-        message = check.missing
-    elif check.constraint == "max-accuracy-loss":
-        needed = items_to_decide(check.estimate, check.limit)
-        message = (
-            f"about {needed} items in all would decide, {check.estimate.n} were answered"
-            if needed
-            else "the loss sits on the limit; no number of items would decide"
+    def _failed(self, row: Row, *, tasks: bool) -> Rejection | None:
+        """Return why a row is out: its workload failed, or a task that matters."""
+        labels = {row.workload.name} if row.workload else set()
+        if tasks:
+            labels |= set(self.tasks)
+        failure = next((it for it in row.failures if it.label in labels), None)
+        if failure is None:
+            return None
+        return Rejection(
+            artifact=self.names[row.content], constraint=failure.label, reason=failure.words
         )
-    else:
-        message = "measure again with more --repetitions"
-    return Next(
-        artifact=row.artifact,
-        constraint=check.constraint,
-        message=message,
-        estimate=check.estimate,
-        limit=check.limit,
-    )
 
+    def _judge(self, rows: Sequence[Row]) -> None:
+        """Check every row: first what is broken, then what holds, as strictly as contenders ask."""
+        first = share_alpha(len(rows), self.question.count)
+        checks = {row.content: checks_of(row, self.question, first) for row in rows}
+        contenders = [
+            row for row in rows if all(it.verdict != "broken" for it in checks[row.content])
+        ]
+        shared = share_alpha(len(contenders), self.question.count)
+        # One of several that can't be told apart is taken for other reasons than the objective.
+        alike = max((self._alike_to(row, contenders) for row in contenders), default=1)
+        strict = Alphas(
+            holds=shared.holds / alike, holds_shared=shared.holds_shared, broken=shared.broken
+        )
+        self.checks = {row.content: checks_of(row, self.question, strict) for row in rows}
 
-def _unmeasured(row: Row, objective: Objective) -> Next:
-    why = row.energy_reason if objective == "energy" else None
-    return Next(
-        artifact=row.artifact,
-        constraint=f"objective {objective}",
-        message=why or "; ".join(row.failures) or f"{objective} was not measured",
-    )
+    def _alike_to(self, row: Row, rows: Sequence[Row]) -> int:
+        return sum(self._is_alike(other, row, SMALL_LEAD) for other in rows)
 
+    def _is_alike(self, row: Row, other: Row, least: float = ALIKE) -> bool:
+        if row is other:
+            return True
+        it = lead(self.objective, row, other, self.tasks)
+        return it is not None and (not it.is_shown or abs(it.by) <= least)
 
-def _reason(
-    best: Row | None, peers: Sequence[Row], following: Sequence[Next], objective: Objective
-) -> str:
-    if not best:
-        return "no artifact is known to satisfy every constraint"
-    words = f"{best.artifact} has the best {objective} of those that satisfy every constraint"
-    if peers:
-        names = ", ".join(row.artifact for row in peers)
-        known = best.tasks and any(row.tasks for row in peers)
-        why = "it is the more accurate" if known else "it is the smaller"
-        words += f"; {names} can't be told from it there, {why}"
-    if following:
-        words += "; others may be better still, but the evidence does not decide"
-    return words
+    def _of(self, row: Row, verdict: str) -> list[Check]:
+        return [it for it in self.checks.get(row.content, []) if it.verdict == verdict]
+
+    def _rejection(self, row: Row, check: Check) -> Rejection:
+        return Rejection(
+            artifact=self.names[row.content],
+            constraint=check.constraint,
+            estimate=check.estimate,
+            limit=check.limit,
+            about=check.about,
+            reason=check.reason,
+        )
+
+    # the objective
+
+    def _value(self, row: Row) -> float | None:
+        return value_of(self.objective, row, self.tasks)
+
+    def _best(self, holding: Sequence[Row]) -> Chosen | None:
+        if not holding:
+            return None
+        top = max(holding, key=lambda row: self._value(row) or 0.0)
+        alike = [row for row in holding if self._is_alike(row, top)]
+        aspects = [aspect for aspect in ASPECTS if aspect != self.objective]
+        left = [
+            row
+            for row in alike
+            if not any(
+                reasons_to_prefer(other, row, self.tasks, aspects)
+                for other in alike
+                if other is not row
+            )
+        ]
+        best = min(left or alike, key=self._smaller)
+        peers = [row for row in alike if row is not best]
+        return Chosen(best, top, peers, [row for row in holding if row is not best])
+
+    def _smaller(self, row: Row) -> tuple[float, float, str]:
+        memory = value_of("memory", row, self.tasks)
+        value = self._value(row) or 0.0
+        return row.artifact.size_bytes if memory is None else -memory, -value, row.artifact.name
+
+    def _would_change(self, row: Row, chosen: Chosen | None) -> bool:
+        """Return whether the pick could be another one if an open row turned out to hold."""
+        if chosen is None or self._value(row) is None:
+            return True
+        it = lead(self.objective, row, chosen.best, self.tasks)
+        if it is None:
+            return True
+        return not it.is_worse and it.by > SMALL_LEAD
+
+    def _front(self) -> list[Row]:
+        told: list[Aspect] = ["decode", "memory", "energy", "accuracy", "divergence"]
+        good = [row for row in self.candidates if row.is_good and (row.speed or row.tasks)]
+        return front(good, self.tasks, told)
+
+    # words
+
+    def _nexts(self, row: Row) -> list[Next]:
+        return [self._next(row, it) for it in self._of(row, "open")]
+
+    def _next(self, row: Row, check: Check) -> Next:
+        message, advice = advise(row, check, self._baseline_row())
+        task = row.task(check.about)
+        if task and check.constraint == "max-accuracy-loss":
+            beforehand = cannot_show(task, check.limit)
+            message += f"; {beforehand}" if beforehand else ""
+        return Next(
+            artifact=self.names[row.content],
+            constraint=check.constraint,
+            message=message,
+            about=check.about,
+            estimate=check.estimate,
+            limit=check.limit,
+            advice=advice,
+        )
+
+    def _baseline_row(self) -> Row | None:
+        baseline = self.group.baseline
+        rows = self.group.rows
+        return next((row for row in rows if baseline and row.content == baseline.content), None)
+
+    def _unmeasured(self, row: Row) -> Next:
+        message, advice = f"{self.objective} was not measured", None
+        if self.objective == "energy":
+            message = row.energy_reason or message
+        elif self.objective == "accuracy":
+            missing = [name for name in self.tasks if not row.task(name)] or ["basics"]
+            message = f"{', '.join(missing)} was not measured"
+            command = profile([row], workload="none", tasks=",".join(missing))
+            advice = Advice(command=command)
+        else:
+            advice = measure_speed(row)
+        return Next(
+            artifact=self.names[row.content],
+            constraint=f"objective {self.objective}",
+            message=message,
+            advice=advice,
+        )
+
+    def _why_not(self, row: Row) -> str:
+        workload = self.group.workload
+        return f"its speed was not measured at {workload.name}" if workload else "not measured"
+
+    def _warnings(self, best: Row | None) -> list[str]:
+        strays = standing_out(self.group.rows)
+        told = [f"{best.level}: {text}" for text in best.warnings] if best else []
+        if best:
+            strays = [words for words in strays if words.startswith(f"{best.level} ")]
+        energy = best.energy if best else None
+        asked = self.objective == "energy" or self.question.limits.max_energy_j is not None
+        if energy and energy.kind == "estimated" and asked:
+            told.append(f"energy is your own figure ({energy.source}), not a measurement")
+        return told + strays

@@ -1,29 +1,34 @@
 """Make one row of each artifact, set-up and workload from the stored runs.
 
-Knows which runs belong together: runs of different power modes, settings or builds are never
-pooled. Of runs of one case the newest good one counts. Compares nothing.
+Knows which runs belong together and which of them count: of one case the newest, also where it
+failed. Answers belong to an artifact's bytes and to the arithmetic that made them, so they stand
+beside every speed that the artifact has on that machine. Compares nothing.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, computed_field
 
+from edgebench.analyze.setups import Job, Placed, content_of, placed
+from edgebench.analyze.speeds import SpeedFigures, SpeedRatio, speed_figures, was_throttled
+from edgebench.figures.energy import reason_without, source_for
+from edgebench.figures.memory import Deployment, deployment_bytes
 from edgebench.records.accuracy import Accuracy, Divergence, ItemResult, RaceResult
 from edgebench.records.artifact import Artifact
 from edgebench.records.base import Count, Estimate, Record, Text
+from edgebench.records.device import DeviceInfo
 from edgebench.records.energy import Energy
 from edgebench.records.run import Run
-from edgebench.records.settings import Settings
-from edgebench.stats.resampling import clusters_of
+from edgebench.records.settings import Settings, Workload
+from edgebench.stats.clusters import clusters_of
 
 
 class TaskFigures(Record):
-    """An artifact's accuracy at one task, and its paired difference from the baseline level."""
+    """An artifact's accuracy at one task, and its paired difference from the baseline."""
 
     task: Text
     n: Count
@@ -45,223 +50,256 @@ class TaskFigures(Record):
         default=None, description="than the baseline by more than the margin"
     )
     items_needed: Count | None = Field(default=None, description="more, to decide no_worse")
+    wall_s: float = Field(default=0.0, description="what answering took")
     items: tuple[ItemResult, ...] = Field(default=(), exclude=True)
+    reference_items: tuple[ItemResult, ...] = Field(
+        default=(), exclude=True, description="the baseline's answers to the same items, in order"
+    )
+
+
+class Failure(Record):
+    """A workload or task whose newest run has no figures."""
+
+    label: Text
+    is_task: bool
+    status: Text
+    message: Text
+    hint: Text = ""
+    replaced: Text | None = Field(
+        default=None, description="when the older good run was made that no longer counts"
+    )
+
+    @property
+    def words(self) -> str:
+        """Say what failed, and that it did not always."""
+        again = f" (a good run of {self.replaced[:10]} no longer counts)" if self.replaced else ""
+        return f"{self.label} {self.status}: {self.message}{again}"
+
+
+class EnergyFigures(Record):
+    """Joules a generated token, by one source."""
+
+    j_per_token: Estimate
+    source: Text
+    kind: Literal["measured", "derived", "estimated"]
+    boundary: Text | None = None
+
+    @classmethod
+    def of(cls, energy: Energy) -> EnergyFigures | None:
+        """Return what a source says of decode; None where it says nothing."""
+        if energy.decode is None:
+            return None
+        return cls(
+            j_per_token=energy.decode.j_per_token,
+            source=energy.source,
+            kind=energy.kind,
+            boundary=energy.boundary,
+        )
 
 
 class Row(Record):
     """The figures of one artifact in one set-up with one workload."""
 
-    device: Text
-    board: Text | None
+    artifact: Artifact
+    device: DeviceInfo
+    machine: Text
     setup: Text
-    runtime: Text = ""
-    cache: Text = ""
-    workload: Text | None
-    artifact: Text
-    model: Text
-    level: Text
-    format: Text
-    sha256: Text
-    size_bytes: Count
-    bits_per_weight: float
-    requantized_from: Text | None
-    fallback_tensors: Count | None
-    tensors: Count
-    prefill: Estimate | None = None
-    decode: Estimate | None = None
-    ttft_s: Estimate | None = None
-    load_s: float | None = None
-    peak_rss_bytes: Count | None = None
-    energy_j_per_token: Estimate | None = None
-    energy_source: Text | None = None
-    energy_kind: Text | None = None
+    runtime: Text
+    cache: Text
+    arithmetic: Text
+    provider: Text = "cpu"
+    threads: Count | None = None
+    settings: Settings = Settings()
+    workload: Workload | None = None
+    after_prompt: bool = True
+    speed: SpeedFigures | None = None
+    decode_ratio: SpeedRatio | None = Field(default=None, description="to the baseline")
+    memory: Deployment | None = None
+    energy: EnergyFigures | None = None
     energy_reason: Text | None = None
+    energies: tuple[Energy, ...] = Field(default=(), exclude=True)
     tasks: tuple[TaskFigures, ...] = ()
     divergences: tuple[Divergence, ...] = ()
+    throttled: bool = False
     warnings: tuple[Text, ...] = ()
-    failures: tuple[Text, ...] = ()
-    newest: Text = ""
+    failures: tuple[Failure, ...] = ()
+    newest: Text = Field(default="", description="when the newest good run was made")
+    wall_s: float = Field(default=0.0, description="what measuring the workload took")
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def level(self) -> str:
+        """Return the artifact's level."""
+        return self.artifact.level
+
+    @property
+    def content(self) -> str:
+        """Tell the artifact's bytes."""
+        return content_of(self.artifact)
+
+    @property
+    def decode(self) -> Estimate | None:
+        """Return the generated tokens a second."""
+        return self.speed.decode if self.speed else None
+
+    @property
+    def is_good(self) -> bool:
+        """Return whether there is any figure at all."""
+        return bool(self.speed or self.tasks or self.divergences)
+
+    def task(self, name: str) -> TaskFigures | None:
+        """Return the figures of a task, or None."""
+        return next((task for task in self.tasks if task.task == name), None)
+
+    def failure(self, label: str) -> Failure | None:
+        """Return how a workload or task failed, or None."""
+        return next((failure for failure in self.failures if failure.label == label), None)
 
 
 @dataclass(frozen=True)
-class Key:
-    """What runs must share to stand in one row."""
+class _Place:
+    """What the runs of one row share beside the workload."""
 
+    machine: str
     device: str
     board: str | None
-    setup: Setup
-    sha256: str
+    setup: str
+    runtime: str
+    cache: str
+    content: str
+
+    @classmethod
+    def of(cls, it: Placed) -> _Place:
+        device, setup = it.run.device, it.setup
+        return cls(
+            it.machine, device.name, device.board, setup.shared, setup.runtime, setup.cache,
+            it.content,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Setup:
-    """What else than the artifact decides a run's speed, in words.
+class _Answering:
+    """What decides an artifact's answers: its bytes and how they were computed."""
 
-    `shared` is what every runtime has in common: power mode, threads and typed settings. `cache`
-    is the KV cache's type, which an ONNX artifact decides itself.
-    """
+    machine: str
+    arithmetic: str
+    content: str
 
-    shared: str
-    runtime: str
-    cache: str
-
-
-def setup_of(run: Run) -> Setup:
-    """Name a run's set-up."""
-    defaults = Settings().model_dump()
-    used = run.settings.model_dump()
-    words = _conditions(run)
-    runtime = ""
-    if run.runtime:
-        # What `auto` came to: the same settings are another set-up on a machine of more cores.
-        used["threads"] = defaults["threads"]
-        words.append(f"{run.runtime.threads} threads")
-        build = hashlib.sha256(run.runtime.build.encode()).hexdigest()[:8]
-        runtime = f"{run.runtime.version}, build {build}"
-    words += [f"{name}={value}" for name, value in used.items() if value != defaults[name]]
-    return Setup(", ".join(words), runtime, run.runtime.kv_type if run.runtime else "")
-
-
-def _conditions(run: Run) -> list[str]:
-    """Name the conditions under which runs are not pooled with those under others."""
-    before = run.conditions.before
-    words = [run.device.power_mode] if run.device.power_mode else []
-    if before.governor:
-        words.append(f"governor {before.governor}")
-    if before.clocks_fixed is not None:
-        words.append("clocks fixed" if before.clocks_fixed else "clocks free")
-    if before.on_battery:
-        words.append("on battery")
-    return words
+    @classmethod
+    def of(cls, it: Placed) -> _Answering:
+        return cls(it.machine, it.setup.arithmetic, it.content)
 
 
 def summarize(runs: Iterable[Run]) -> list[Row]:
-    """Return one row for each artifact, set-up and workload, in the order first seen."""
-    by_key: dict[Key, list[Run]] = {}
-    for run in _with_setup(list(runs)):
-        key = Key(run[0].device.name, run[0].device.board, run[1], run[0].artifact.sha256)
-        by_key.setdefault(key, []).append(run[0])
-    return [row for key, members in by_key.items() for row in _rows(key, members)]
-
-
-def _with_setup(runs: Sequence[Run]) -> list[tuple[Run, Setup]]:
-    """Pair runs with their set-up; a run that never opened a runtime takes its artifact's."""
-    known = {run.artifact.sha256: setup_of(run) for run in runs if run.runtime}
-    return [
-        (run, setup_of(run) if run.runtime else known.get(run.artifact.sha256, setup_of(run)))
-        for run in runs
+    """Return one row for each artifact, set-up and workload, whatever order the runs come in."""
+    ordered = placed(runs)
+    answered: dict[_Answering, list[Placed]] = {}
+    timed: dict[tuple[_Place, Job], list[Placed]] = {}
+    for it in ordered:
+        if it.run.workload is None:
+            answered.setdefault(_Answering.of(it), []).append(it)
+        else:
+            job = Job.of(it.run.workload, it.after_prompt)
+            timed.setdefault((_Place.of(it), job), []).append(it)
+    rows = [
+        _row(members, answered.get(_Answering.of(members[-1]), ())) for members in timed.values()
     ]
+    with_speed = {_Answering.of(members[-1]) for members in timed.values()}
+    alone = [members for key, members in answered.items() if key not in with_speed]
+    return rows + [_row((), members) for members in alone]
 
 
-def _rows(key: Key, runs: Sequence[Run]) -> list[Row]:
-    newest: dict[str, Run] = {}
-    failed: dict[str, Run] = {}
-    for run in runs:
-        if run.status == "ok":
-            newest[run.case_id] = run
-            failed.pop(run.case_id, None)
-        elif run.case_id not in newest:
-            failed[run.case_id] = run
-    good = list(newest.values())
-    failures = tuple(_failure(run) for run in failed.values())
-    answered = _Answered(
-        _tasks(good), _divergences(good), failures, good, max(one.created for one in runs)
-    )
-    speeds = {run.label: run for run in good if run.speed}
-    broken = {run.label: run for run in failed.values() if run.workload}
-    labels: list[str | None] = list(dict.fromkeys([*speeds, *broken]))
-    return [
-        _row(key, runs[-1].artifact, label, speeds.get(label or ""), answered)
-        for label in labels or [None]
-    ]
-
-
-@dataclass(frozen=True)
-class _Answered:
-    """What all rows of an artifact share: its tasks and divergences, failures and good runs."""
-
-    tasks: tuple[TaskFigures, ...]
-    divergences: tuple[Divergence, ...]
-    failures: tuple[str, ...]
-    good: Sequence[Run]
-    newest: str
-
-    def warnings(self, run: Run | None) -> tuple[str, ...]:
-        """Return what is to be known of a workload's run, and of the tasks' runs."""
-        told = [one for one in self.good if one is run or one.task]
-        return tuple(dict.fromkeys(text for one in told for text in one.conditions.warnings))
-
-
-def _tasks(runs: Sequence[Run]) -> tuple[TaskFigures, ...]:
-    """Return each task's figures; of several runs the one with the most items, then the newest."""
-    best: dict[str, Accuracy] = {}
-    for run in runs:
-        found = run.accuracy
-        if found and (found.task not in best or found.n >= best[found.task].n):
-            best[found.task] = found
-    return tuple(_task(found) for found in best.values())
-
-
-def _divergences(runs: Sequence[Run]) -> tuple[Divergence, ...]:
-    """Return the newest divergence over each text."""
-    newest = {run.divergence.text: run.divergence for run in runs if run.divergence}
-    return tuple(newest.values())
-
-
-def _row(
-    key: Key, artifact: Artifact, label: str | None, run: Run | None, answered: _Answered
-) -> Row:
-    speed = run.speed if run else None
-    energy = best_energy(run.energy) if run else None
-    fallbacks = artifact.fallback_tensors
+def _row(timed: Sequence[Placed], answered: Sequence[Placed]) -> Row:
+    """Make a row of a case's runs and of the artifact's answers, each from old to new."""
+    last = (timed or answered)[-1]
+    run = last.run
+    answers = _newest_by_label(answered)
+    good = [it.run for it in ([last] if timed else []) + answers if it.run.status == "ok"]
+    energy = source_for(run.energy, _provider(run)) if run.speed else None
+    figures = EnergyFigures.of(energy) if energy else None
     return Row(
-        device=key.device,
-        board=key.board,
-        setup=key.setup.shared,
-        runtime=key.setup.runtime,
-        cache=key.setup.cache,
-        workload=label,
-        artifact=artifact.name,
-        model=artifact.model,
-        level=artifact.level,
-        format=artifact.format,
-        sha256=artifact.sha256,
-        size_bytes=artifact.size_bytes,
-        bits_per_weight=artifact.bits_per_weight,
-        requantized_from=artifact.requantized_from,
-        fallback_tensors=None if fallbacks is None else len(fallbacks),
-        tensors=sum(artifact.tensor_types.values()),
-        prefill=speed.prefill.tokens_per_s if speed else None,
-        decode=speed.decode.tokens_per_s if speed else None,
-        ttft_s=speed.ttft_s if speed else None,
-        load_s=speed.load_s if speed else None,
-        peak_rss_bytes=run.memory.peak_rss_bytes if run and run.memory else None,
-        energy_j_per_token=energy.decode.j_per_token if energy and energy.decode else None,
-        energy_source=energy.source if energy else None,
-        energy_kind=energy.kind if energy else None,
-        energy_reason=_no_energy(run, energy) if run else None,
-        tasks=answered.tasks,
-        divergences=answered.divergences,
-        warnings=answered.warnings(run),
-        failures=answered.failures,
-        newest=answered.newest,
+        artifact=run.artifact,
+        device=run.device,
+        machine=last.machine,
+        setup=last.setup.shared,
+        runtime=last.setup.runtime,
+        cache=last.setup.cache,
+        arithmetic=last.setup.arithmetic,
+        provider=_provider(run),
+        threads=run.runtime.threads if run.runtime else None,
+        settings=run.settings,
+        workload=run.workload,
+        after_prompt=last.after_prompt,
+        speed=speed_figures(run.speed) if run.status == "ok" and run.speed else None,
+        memory=deployment_bytes(run) if run.status == "ok" and timed else None,
+        energy=figures,
+        energy_reason=None if figures or not run.speed else _no_energy(run),
+        energies=run.energy,
+        tasks=tuple(_task(it.run, it.run.accuracy) for it in answers if it.run.accuracy),
+        divergences=tuple(it.run.divergence for it in answers if it.run.divergence),
+        throttled=bool(timed) and was_throttled(run),
+        warnings=tuple(dict.fromkeys(text for it in good for text in it.conditions.warnings)),
+        failures=_failures(timed, answered),
+        newest=max((it.created for it in good), default=""),
+        wall_s=run.wall_s,
     )
 
 
-def best_energy(found: Sequence[Energy]) -> Energy | None:
-    """Return the source to show: one with figures, measured before derived before estimated."""
-    kinds = ("measured", "derived", "estimated")
-    ordered = sorted(found, key=lambda one: (one.decode is None, kinds.index(one.kind)))
-    return ordered[0] if ordered else None
+def _newest_by_label(answered: Sequence[Placed]) -> list[Placed]:
+    """Return each task's and text's newest run, where that is good.
+
+    Of runs of one version of a task, one that answered every item counts before a race's part.
+    """
+    newest: dict[str, Placed] = {}
+    for it in answered:
+        before = newest.get(it.run.label)
+        if before is None or not _says_less(it.run, before.run):
+            newest[it.run.label] = it
+    return [it for it in newest.values() if it.run.status == "ok"]
 
 
-def _no_energy(run: Run, energy: Energy | None) -> str | None:
-    if energy is None:
-        return run.energy_reason
-    return None if energy.decode else f"{energy.source}: {energy.reason}"
+def _says_less(run: Run, before: Run) -> bool:
+    if run.accuracy is None or before.accuracy is None:
+        return False
+    same = run.accuracy.task_sha256 == before.accuracy.task_sha256
+    partial = run.accuracy.population is not None
+    return same and partial and before.accuracy.population is None
 
 
-def _task(accuracy: Accuracy) -> TaskFigures:
+def _failures(timed: Sequence[Placed], answered: Sequence[Placed]) -> tuple[Failure, ...]:
+    by_label: dict[str, list[Run]] = {}
+    for it in (*timed, *answered):
+        by_label.setdefault(it.run.label if it.run.task else "", []).append(it.run)
+    return tuple(
+        _failure(members[-1], members[:-1])
+        for members in by_label.values()
+        if members[-1].status != "ok"
+    )
+
+
+def _failure(run: Run, before: Sequence[Run]) -> Failure:
+    good = [other.created for other in before if other.status == "ok"]
+    return Failure(
+        label=run.label,
+        is_task=run.workload is None,
+        status=run.status,
+        message=run.error.message if run.error else "no reason was given",
+        hint=run.error.hint if run.error else "",
+        replaced=max(good, default=None),
+    )
+
+
+def _provider(run: Run) -> str:
+    if run.runtime is None:
+        return run.settings.provider
+    return "gpu" if run.runtime.gpu_layers else run.runtime.provider
+
+
+def _no_energy(run: Run) -> str | None:
+    return reason_without(run.energy, _provider(run)) if run.energy else run.energy_reason
+
+
+def _task(run: Run, accuracy: Accuracy) -> TaskFigures:
     clusters = clusters_of([item.cluster for item in accuracy.items])
     return TaskFigures(
         task=accuracy.task,
@@ -275,10 +313,6 @@ def _task(accuracy: Accuracy) -> TaskFigures:
         population=accuracy.population,
         clusters=len(set(clusters)) if clusters else None,
         race=accuracy.race,
+        wall_s=run.wall_s,
         items=accuracy.items,
     )
-
-
-def _failure(run: Run) -> str:
-    error = run.error
-    return f"{run.label} {run.status}: {error.message if error else 'no reason given'}"

@@ -13,7 +13,8 @@ from edgebench.cli import set_debug
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_SIZE = re.compile(r"\s*([\d.]+)\s*(B|[kKMG]i?B?)?\s*", re.ASCII)
+_SIZE = re.compile(r"\s*([\d.]+)\s*(B|[kKMG]i?B?)\s*", re.ASCII)
+_SHARE = re.compile(r"\s*([\d.]+)\s*(%|pt|pts|points?)\s*", re.ASCII)
 _FACTORS = {"k": 1e3, "m": 1e6, "g": 1e9, "ki": 2.0**10, "mi": 2.0**20, "gi": 2.0**30}
 
 
@@ -75,6 +76,7 @@ class Unit(click.ParamType):  # type: ignore[type-arg, unused-ignore]
         self.name = name
         self._read = read
         self._example = example
+        self._article = "an" if name[:1] in "aeiou" else "a"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
         """Read the text; fail with an example where it is none."""
@@ -85,7 +87,8 @@ class Unit(click.ParamType):  # type: ignore[type-arg, unused-ignore]
         except ValueError:
             found = None
         if found is None or not 0 <= found < float("inf"):
-            self.fail(f"{value!r} is no {self.name}; write for example {self._example}", param, ctx)
+            wrong = f"{value!r} isn't {self._article} {self.name}"
+            self.fail(f"{wrong}; write for example {self._example}", param, ctx)
         return found
 
 
@@ -93,7 +96,8 @@ def _bytes(text: str) -> float | None:
     match = _SIZE.fullmatch(text)
     if not match:
         return None
-    unit = (match[2] or "").rstrip("B").lower()
+    # A bare number is refused: 300 could mean bytes, and is meant as MiB.
+    unit = match[2].rstrip("B").lower()
     return float(match[1]) * _FACTORS.get(unit, 1.0)
 
 
@@ -105,13 +109,29 @@ def _seconds(text: str) -> float | None:
 
 
 def _share(text: str) -> float | None:
-    text = text.strip()
     # A bare number is refused: 1 could mean all or one in a hundred.
-    return float(text[:-1]) / 100 if text.endswith("%") else None
+    match = _SHARE.fullmatch(text)
+    return float(match[1]) / 100 if match else None
+
+
+def _joules(text: str) -> float | None:
+    text = re.sub(r"\s*/\s*tok(en)?$", "", text.strip())
+    if text.endswith("mJ"):
+        return float(text[:-2]) / 1000
+    return float(text.removesuffix("J"))
+
+
+def _rate(text: str) -> float | None:
+    return float(re.sub(r"\s*(tok(ens?)?(/s)?|/s)$", "", text.strip()))
+
+
+def _nats(text: str) -> float | None:
+    return float(re.sub(r"\s*nats?$", "", text.strip()))
 
 
 BYTES = Unit("size", _bytes, "6GiB")
 SECONDS = Unit("time", _seconds, "2s or 300ms")
-JOULES = Unit("energy", lambda text: float(text.strip().removesuffix("J")), "0.5J")
+JOULES = Unit("energy", _joules, "0.5J or 500mJ")
 SHARE = Unit("share", _share, "1%")
-RATE = Unit("rate", float, "10")
+RATE = Unit("rate", _rate, "10 or 10tok/s")
+NATS = Unit("divergence", _nats, "0.01")

@@ -16,15 +16,25 @@ if TYPE_CHECKING:
 @click.command("compare")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--device", help="Only runs of this device.")
-@click.option("--baseline", help="The level to compare with; by default the most bits a weight.")
 @click.option(
-    "--format", "layout", type=click.Choice(["table", "markdown", "csv", "json"]),
-    default="table", show_default=True,
-)  # fmt: skip
+    "--baseline",
+    metavar="LEVEL",
+    help="The level to compare with; by default the checkpoint, else the most bits a weight.",
+)
 @click.option(
-    "--margin", type=SHARE, default="1%", show_default=True,
+    "--format",
+    "layout",
+    type=click.Choice(["table", "markdown", "csv", "json"]),
+    default="table",
+    show_default=True,
+)
+@click.option(
+    "--margin",
+    type=SHARE,
+    default="1%",
+    show_default=True,
     help="The loss of accuracy that a level is asked to stay within.",
-)  # fmt: skip
+)
 @common
 def command(
     paths: tuple[Path, ...],
@@ -36,8 +46,9 @@ def command(
 ) -> None:
     """Set stored runs side by side, with paired differences between levels.
 
-    PATHS are files and folders of runs; profiles by default. Runs of other settings, power modes
-    or builds stand in tables of their own.
+    PATHS are files and folders of runs, in any order; profiles by default. Of several runs of one
+    case the newest counts. Runs of other machines, settings, power modes or builds stand in tables
+    of their own.
 
     \b
     Examples:
@@ -46,17 +57,23 @@ def command(
     """
     from edgebench.analyze.compare import compare
     from edgebench.cli.stored import stored_rows
-    from edgebench.report.tables import as_csv, as_markdown, print_groups
 
     groups = compare(stored_rows(paths, device), baseline, margin)
     if as_json or layout == "json":
         click.echo(_as_json(groups))
     elif layout == "csv":
+        from edgebench.report.csv_file import as_csv
+
         click.echo(as_csv(groups), nl=False)
     elif layout == "markdown":
-        click.echo(as_markdown(groups), nl=False)
+        from edgebench.report.markdown import as_markdown
+        from edgebench.report.tables import sections
+
+        click.echo(as_markdown(sections(groups)), nl=False)
     else:
         from rich.console import Console
+
+        from edgebench.report.tables import print_groups
 
         print_groups(Console(), groups)
 
@@ -64,11 +81,14 @@ def command(
 def _as_json(groups: list[Group]) -> str:
     import json
 
+    from edgebench.report.verdicts import verdict
+
     rows = [row.model_dump(mode="json") for group in groups for row in group.rows]
     grouped = [
         {
             **group.model_dump(mode="json", exclude={"rows"}),
-            "artifacts": [row.artifact for row in group.rows],
+            "verdict": verdict(group),
+            "artifacts": [row.artifact.name for row in group.rows],
         }
         for group in groups
     ]

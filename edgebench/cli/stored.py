@@ -27,10 +27,11 @@ def stored_rows(paths: Sequence[Path], device: str | None) -> list[Row]:
     chosen = [
         row
         for row in rows
-        if row.device == device or (row.device in known and known[row.device].family == device)
+        if row.device.name == device
+        or (row.device.name in known and known[row.device.name].family == device)
     ]
     if not chosen:
-        measured = sorted({row.device for row in rows})
+        measured = sorted({row.device.name for row in rows})
         raise UsageError(
             f"no runs of device {device!r}",
             hint=nearest(device, measured) if measured else f"edgebench profile --device {device}",

@@ -36,6 +36,9 @@ class RaceResult(Record):
     items: Count
     population: Count
     bounds: Estimate = Field(description="of the mean difference, valid at any stopping time")
+    about: Literal["list", "model"] = Field(
+        default="list", description="what the verdict is about; before 0.2: these items alone"
+    )
     reason: Text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgebench.records.base import Estimate
 
 MIB = 2**20
+DAY = 10  # characters of a date in ISO 8601
 
 
 def number(value: float) -> str:
@@ -15,36 +16,62 @@ def number(value: float) -> str:
     if size >= 10:
         return f"{value:.1f}"
     if size >= 1 or value == 0:
-        return f"{value:.2f}"
+        return f"{value + 0.0:.2f}"
     return f"{value:.3g}"
 
 
+def interval(estimate: Estimate, scale: float = 1.0) -> str:
+    """Return an estimate's interval, or how few readings there are where it has none."""
+    if estimate.bounds is None:
+        return f"n={estimate.n}"
+    return f"{number(scale * estimate.bounds.low)}–{number(scale * estimate.bounds.high)}"
+
+
 def with_interval(estimate: Estimate | None) -> str:
-    """Return the value over its interval, on two lines; a dash where there is none."""
-    if estimate is None:
-        return "-"
-    return f"{number(estimate.value)}\n{number(estimate.low)}–{number(estimate.high)}"
+    """Return the value over its interval, on two lines; nothing where there is no figure."""
+    return f"{number(estimate.value)}\n{interval(estimate)}" if estimate else ""
 
 
 def percent(estimate: Estimate | None) -> str:
     """Return a share in percent over its interval, on two lines."""
     if estimate is None:
-        return "-"
-    value, low, high = (100 * part for part in (estimate.value, estimate.low, estimate.high))
-    return f"{value:.1f} %\n{low:.1f}–{high:.1f}"
+        return ""
+    beneath = f"n={estimate.n}"
+    if estimate.bounds:
+        beneath = f"{100 * estimate.bounds.low:.1f}–{100 * estimate.bounds.high:.1f}"
+    return f"{100 * estimate.value:.1f} %\n{beneath}"
+
+
+def signed(value: float) -> str:
+    """Return a number of points with its sign, one digit; zero has none."""
+    words = f"{value:+.1f}"
+    return "0.0" if words in ("+0.0", "-0.0") else words
 
 
 def points(estimate: Estimate | None) -> str:
     """Return a difference of shares in percentage points over its interval, with signs."""
     if estimate is None:
-        return "-"
-    value, low, high = (100 * part for part in (estimate.value, estimate.low, estimate.high))
-    return f"{value:+.1f}\n{low:+.1f} to {high:+.1f}"
+        return ""
+    beneath = f"n={estimate.n}"
+    if estimate.bounds:
+        beneath = f"{signed(100 * estimate.bounds.low)} to {signed(100 * estimate.bounds.high)}"
+    return f"{signed(100 * estimate.value)}\n{beneath}"
+
+
+def counted(count: int, thing: str, things: str = "") -> str:
+    """Return "1 item", "2 items", "3 launches"."""
+    return f"{count} {thing}" if count == 1 else f"{count} {things or thing + 's'}"
+
+
+def point_words(share: float) -> str:
+    """Return a share of items as "1 point", "0.5 points"."""
+    words = f"{100 * share:.3g}"
+    return f"{words} point" if words == "1" else f"{words} points"
 
 
 def mebibytes(size: float | None) -> str:
     """Return bytes in MiB."""
-    return "-" if size is None else f"{size / MIB:.0f} MiB"
+    return "" if size is None else f"{size / MIB:.0f} MiB"
 
 
 def duration(seconds: float) -> str:

@@ -7,10 +7,11 @@ import shlex
 import textwrap
 from collections.abc import Sequence
 
+from edgebench.analyze.advice import place
 from edgebench.analyze.compare import Group
-from edgebench.analyze.pick import Pick
+from edgebench.analyze.pick import Next, Pick, Rejection
 from edgebench.records.base import Estimate
-from edgebench.report.format import MIB, number, plain
+from edgebench.report.format import MIB, duration, number, plain
 
 _UNITS = {
     "max-memory": (1 / MIB, "MiB"),
@@ -18,6 +19,7 @@ _UNITS = {
     "max-ttft": (1.0, "s"),
     "max-energy": (1.0, "J/tok"),
     "max-accuracy-loss": (100.0, "points lost"),
+    "max-divergence": (1.0, "nats a token"),
 }
 
 
@@ -25,31 +27,67 @@ def pick_lines(decision: Pick) -> list[str]:
     """Return the lines that tell a person the decision."""
     head = {
         "picked": f"Picked: {decision.artifact}",
-        "none": "Nothing fits: every artifact breaks a constraint.",
-        "undecided": "Undecided: the evidence does not decide.",
+        "none": "Nothing fits: every level breaks a constraint or failed.",
+        "undecided": "Undecided: the evidence doesn't decide.",
     }[decision.decision]
     lines = [head, f"  {decision.reason}."]
+    if decision.baseline:
+        over = f", at {', '.join(decision.tasks)}" if decision.tasks else ""
+        lines.append(f"  loss counts from {decision.baseline}{over}")
     if decision.decision == "undecided" and decision.satisfying:
         lines.append(f"  satisfying for certain: {', '.join(decision.satisfying)}")
-    lines += [
-        f"  rejected {one.artifact}: {one.constraint} {_value(one.constraint, one.limit)}, "
-        f"measured {_interval(one.constraint, one.estimate)}"
-        for one in decision.rejected
-    ]
-    for one in decision.measure_next:
-        line = f"  open {one.artifact}: {one.constraint}"
-        if one.limit is not None:
-            line += f" {_value(one.constraint, one.limit)}"
-        if one.estimate:
-            line += f", measured {_interval(one.constraint, one.estimate)}"
-        lines.append(f"{line}; {one.message}")
-    lines.append(f"  best trade-offs (Pareto): {', '.join(decision.pareto)}")
-    return [part for line in _shorten(lines, decision) for part in _wrap(plain(line, 2000))]
+    lines += [_rejected(it) for it in decision.rejected]
+    lines += [f"  not considered {it.artifact}: {it.reason}" for it in decision.left_out]
+    lines += [f"  ! {warning}" for warning in decision.warnings]
+    if len(decision.pareto) > 1:
+        lines.append(f"  best trade-offs (Pareto): {', '.join(decision.pareto)}")
+    for it in decision.measure_next:
+        lines.append(_open(it))
+    for it in decision.left_open:
+        lines.append(f"{_open(it)} (it would not be the better pick)")
+    shown = [part for line in _shorten(lines, decision) for part in _wrap(plain(line, 2000))]
+    return shown + _commands(decision)
+
+
+def _rejected(it: Rejection) -> str:
+    about = f" at {it.about}" if it.about else ""
+    if it.limit is None or it.estimate is None:
+        return f"  rejected {it.artifact}: {it.reason or it.constraint}"
+    line = f"  rejected {it.artifact}: {it.constraint} {_value(it.constraint, it.limit)}{about}, "
+    line += f"it has {_interval(it.constraint, it.estimate)}"
+    return f"{line}, {it.reason}" if it.reason else line
+
+
+def _open(it: Next) -> str:
+    line = f"  open {it.artifact}: {it.constraint}"
+    if it.limit is not None:
+        line += f" {_value(it.constraint, it.limit)}"
+    if it.about:
+        line += f" at {it.about}"
+    if it.estimate:
+        line += f", it has {_interval(it.constraint, it.estimate)}"
+    return f"{line}; {it.message}"
+
+
+def _commands(decision: Pick) -> list[str]:
+    """Return the commands that would close the question, unbroken, so that they can be copied."""
+    advices = {it.advice.command: it.advice for it in decision.measure_next if it.advice}
+    lines = ["To decide, type:"] if advices else []
+    for advice in advices.values():
+        told = [f"takes about {duration(advice.takes_s)}"] if advice.takes_s else []
+        told += [f"decides with {100 * advice.chance:.0f} %"] if advice.chance else []
+        told += [advice.note] if advice.note else []
+        lines.append(f"  {plain(advice.command, 2000)}")
+        lines += [f"    {'; '.join(told)}"] if told else []
+    return lines
 
 
 def _shorten(lines: Sequence[str], decision: Pick) -> list[str]:
     """Leave out the model's name, which all artifacts share, after the first line."""
-    names = {*decision.pareto, *decision.satisfying, *(one.artifact for one in decision.rejected)}
+    names = {
+        *decision.pareto, *decision.satisfying, *decision.checks,
+        *(it.artifact for it in decision.rejected), *(it.artifact for it in decision.measure_next),
+    }  # fmt: skip
     shared = os.path.commonprefix(sorted(names))  # noqa: RUF071 - by character is meant
     shared = shared[: shared.rfind("-") + 1]
     if len(names) < 2 or not shared:
@@ -63,30 +101,50 @@ def _wrap(line: str) -> list[str]:
 
 def _value(constraint: str, value: float) -> str:
     factor, unit = _UNITS.get(constraint, (1.0, ""))
-    return f"{number(value * factor)} {unit}".strip()
+    return f"{_tidy(value * factor)} {unit.removesuffix(' lost')}".strip()
 
 
-def _interval(constraint: str, estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "nothing"
+def _tidy(value: float) -> str:
+    words = number(value)
+    return words.rstrip("0").rstrip(".") if "." in words else words
+
+
+def _interval(constraint: str, estimate: Estimate) -> str:
     factor, unit = _UNITS.get(constraint, (1.0, ""))
-    value, low, high = (
-        number(part * factor) for part in (estimate.value, estimate.low, estimate.high)
-    )
-    if low == high:
-        return f"{value} {unit}"
-    return f"{value} {unit} [{low}, {high}]"
+    value = number(estimate.value * factor)
+    if estimate.bounds is None:
+        return f"{value} {unit} (n={estimate.n})"
+    low, high = (number(end * factor) for end in estimate.bounds)
+    return f"{value} {unit}" if low == high else f"{value} {unit} [{low}, {high}]"
 
 
 def suggestion(groups: Sequence[Group], device: str, where: str | None) -> str:
     """Return the command to type next: the most accurate level of those that are fast enough.
 
     "Fast enough" is set at about 60 % of the fastest level, so that the question has two sides.
+    Where no speed was measured it is measured next.
     """
-    speeds = [row.decode.value for group in groups for row in group.rows if row.decode]
-    if not speeds:
-        return f"edgebench compare {shlex.quote(where)}" if where else "edgebench compare"
-    floor = 0.6 * max(speeds)
-    rounded = float(f"{floor:.1g}")
+    timed = [row for group in groups for row in group.rows if row.decode]
+    rows = [row for group in groups for row in group.rows]
+    output = ["--output", where] if where else []
+    if not timed and rows:
+        folders = list(dict.fromkeys(os.path.dirname(place(row)) or place(row) for row in rows))
+        paths = folders if len(folders) == 1 else [place(row) for row in rows]
+        words = ["edgebench", "profile", *paths, "--device", device, "--tasks", "none"]
+        return shlex.join([*words, *output])
+    if not rows:
+        return profile_hint(device)
+    floor = 0.6 * max(row.decode.value for row in timed if row.decode)
     words = ["edgebench", "pick", *([where] if where else []), "--device", device]
-    return shlex.join([*words, "--min-decode", f"{rounded:g}", "--objective", "accuracy"])
+    words += ["--min-decode", f"{float(f'{floor:.1g}'):g}"]
+    words += ["--objective", "accuracy" if any(row.tasks for row in rows) else "memory"]
+    models = {group.model for group in groups}
+    workloads = sorted({group.workload.name for group in groups if group.workload})
+    if len(workloads) > 1 and len(models) == 1:
+        words += ["--workload", workloads[0]]
+    return shlex.join(words)
+
+
+def profile_hint(device: str) -> str:
+    """Return the command that measures the bundled model."""
+    return shlex.join(["edgebench", "profile", "--device", device])

@@ -1,259 +1,167 @@
-"""Tables of rows: for a terminal of 80 columns, for Markdown, for CSV.
+"""Make sections of groups of compared rows: facts, a verdict in plain words, tables, notes.
 
-Knows groups of compared rows and how to show them. Text that came from files is stripped of
-control characters, and never read as markup.
+Knows groups and which tables they need. Draws nothing.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from edgebench.analyze.compare import Group
-from edgebench.analyze.rows import Row, TaskFigures
-from edgebench.records.base import Estimate
-from edgebench.report.blocks import Block, blocks, find_task, no_worse_note, task_notes
-from edgebench.report.format import mebibytes, percent, plain, points, with_interval
+from edgebench.analyze.rows import TaskFigures
+from edgebench.records.accuracy import Divergence
+from edgebench.report.columns import FIGURES, Line, level_cell
+from edgebench.report.content import Column, Section, Table
+from edgebench.report.format import (
+    DAY,
+    counted,
+    number,
+    percent,
+    plain,
+    point_words,
+    points,
+    with_interval,
+)
+from edgebench.report.notes import group_notes, rounded, task_notes, text_notes
+from edgebench.report.terminal import print_sections
+from edgebench.report.verdicts import verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+VERDICTS = {"holds": "yes", "worse": "no", "open": "open", None: ""}
+
+
+def sections(groups: Iterable[Group]) -> list[Section]:
+    """Return a section for each group."""
+    return [_section(group) for group in groups]
 
 
 def print_groups(console: Console, groups: Iterable[Group]) -> None:
-    """Print each group as a table, with its notes beneath."""
-    groups = list(groups)
-    for group in groups:
-        console.print(_title(group))
-        for line in _setup_lines(group, len(groups)):
-            console.print(Text(line))
-        console.print(_table(group))
-        for note in _notes(group):
-            console.print(Text(note))
-        for block in blocks(group):
-            console.print(_drawn(block))
-            for note in block.notes:
-                console.print(Text(note))
+    """Print a section for each group."""
+    print_sections(console, sections(groups))
 
 
-def _drawn(block: Block) -> Table:
-    table = Table(
-        box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False,
-        title=Text(block.title, style="bold"), title_justify="left",
-    )  # fmt: skip
-    for index, header in enumerate(block.headers):
-        table.add_column(Text(header), justify="left" if index == 0 else "right",
-                         no_wrap=True)  # fmt: skip
-    for cells in block.rows:
-        table.add_row(*(Text(cell) for cell in cells))
-    return table
-
-
-def _setup_lines(group: Group, groups: int) -> list[str]:
-    """Name the set-up and runtimes where a reader could mistake them: several groups or formats."""
-    if groups == 1 and len(group.runtimes) < 2:
-        return []
-    lines = [group.setup, *(f"{name}: {said}" for name, said in group.runtimes.items())]
-    return [plain(line, 300) for line in lines if line]
-
-
-def _title(group: Group) -> Text:
-    board = f" ({group.board})" if group.board else ""
-    workload = f", {group.workload}" if group.workload else ""
-    return Text(plain(f"{group.model} on {group.device}{board}{workload}"), style="bold")
-
-
-def _table(group: Group) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
-    task = _first_task(group.rows)
-    headers = ["level", "file", "prefill\ntok/s", "decode\ntok/s", "peak\nmemory", "energy\nJ/tok"]
-    headers += [f"{plain(task, 12)}\naccuracy", f"against\n{plain(group.baseline, 10)}"] * bool(
-        task
+def _section(group: Group) -> Section:
+    return Section(
+        title=_title(group),
+        facts=tuple(_facts(group)),
+        verdict=tuple(verdict(group)),
+        tables=(
+            *_main_table(group),
+            *(_task_table(group, name) for name in group.tasks[1:]),
+            *(_text_table(group, name) for name in group.texts),
+        ),
+        notes=tuple(group_notes(group)),
     )
-    for index, header in enumerate(headers):
-        table.add_column(header, justify="left" if index == 0 else "right", no_wrap=True)
-    for row in group.rows:
-        table.add_row(*(Text(cell) for cell in _cells(row, task, group)))
-    return table
 
 
-def _cells(row: Row, task: str, group: Group) -> list[str]:
-    several = len({one.format for one in group.rows}) > 1
-    cells = [
-        plain(row.level, 12) + _marks(row) + (f"\n{row.format}" if several else ""),
-        f"{mebibytes(row.size_bytes)}\n{row.bits_per_weight:.2f} b/w",
-        with_interval(row.prefill),
-        with_interval(row.decode),
-        mebibytes(row.peak_rss_bytes),
-        _energy(row),
-    ]
-    if task:
-        figures = find_task(row, task)
-        is_baseline = row.artifact == group.baseline_artifact
-        cells += [
-            percent(figures.accuracy if figures else None),
-            "baseline" if is_baseline else points(figures.difference if figures else None),
-        ]
-    return cells
+def _title(group: Group) -> str:
+    board = f" ({group.device.board})" if group.device.board else ""
+    title = f"{group.model} on {group.device.name}{board}"
+    if group.workload:
+        work = group.workload
+        depth = f" at depth {work.depth}" if work.depth else ""
+        start = "after the prompt" if group.after_prompt else "from where the prompt starts"
+        sizes = f"{work.prompt_tokens}+{work.generate_tokens} tokens{depth}"
+        name = sizes if work.name[:1].isdigit() else f"{work.name}: {sizes}"
+        title += f", {name}, decode {start}"
+    return plain(title)
 
 
-def _energy(row: Row) -> str:
-    if row.energy_j_per_token is None:
-        return "none"
-    sign = {"derived": "≈", "estimated": "~"}.get(row.energy_kind or "", "")
-    return sign + with_interval(row.energy_j_per_token)
+def _facts(group: Group) -> list[str]:
+    """Say what was measured where, and what it is held against."""
+    timed = [row for row in group.rows if row.speed]
+    launches = sorted({row.decode.n for row in timed if row.decode})
+    words = [group.device.cpu or "", group.setup, *sorted(set(group.runtimes.values()))]
+    if launches:
+        most = "1 launch" if launches[-1] == 1 else f"{launches[-1]} launches"
+        words.append(most if len(launches) == 1 else f"{launches[0]} to {most}")
+    words.append(group.newest[:DAY])
+    facts = [plain("; ".join(word for word in words if word), 600)]
+    if group.baseline:
+        facts.append(plain(_baseline_words(group), 600))
+    return facts
 
 
-def _marks(row: Row) -> str:
-    return "*" * bool(row.requantized_from) + "†" * bool(row.fallback_tensors)
+def _baseline_words(group: Group) -> str:
+    baseline = group.baseline
+    if baseline is None:
+        return ""
+    why = "as asked" if baseline.named else "the most bits a weight that were measured"
+    if not baseline.named and baseline.artifact.format == "torch":
+        why = "the checkpoint in torch"
+    here = any(row.content == baseline.content for row in group.rows)
+    elsewhere = "" if here else "; its own figures stand in another table"
+    passed_over = "".join(f"; {reason}" for reason in baseline.passed_over)
+    return f"Baseline: {baseline.level} ({why}{elsewhere}){passed_over}."
 
 
-def _first_task(rows: Sequence[Row]) -> str:
-    return next((row.tasks[0].task for row in rows if row.tasks), "")
+def _main_table(group: Group) -> list[Table]:
+    """Return the table of speed, memory, energy and the first task; none where all is elsewhere."""
+    name = group.tasks[0] if group.tasks else ""
+    words = {"task": plain(name, 16), "baseline": group.baseline.level if group.baseline else ""}
+    shown = [(figure, figure.cell) for figure in FIGURES if figure.header and figure.cell]
+    lines = [Line(group, row, row.task(name)) for row in group.rows]
+    rows = tuple(tuple(cell(line) for _, cell in shown) for line in lines)
+    columns = tuple(Column(figure.header.format(**words), figure.rank) for figure, _ in shown)
+    table = Table("", columns, rows).filled()
+    told = {column.name for column in table.columns} - {"level", "file"}
+    return [table] if told or not group.texts else []
 
 
-def _notes(group: Group) -> list[str]:
-    rows = group.rows
-    notes = []
-    if any(row.decode for row in rows):
-        notes.append(
-            "Medians over repetitions, 95 % intervals beneath; decode starts at the workload's "
-            "depth, as llama-bench's tg."
-        )
-    meters = {f"{row.energy_source}, {row.energy_kind}" for row in rows if row.energy_j_per_token}
-    if meters:
-        notes.append(
-            f"Energy: gross, decode: {plain('; '.join(sorted(meters)))}"
-            f"{' (a figure that was not measured here)' if 'estimated' in str(meters) else ''}."
-        )
-    if any(row.energy_j_per_token is None for row in rows):
-        reasons = dict.fromkeys(row.energy_reason for row in rows if row.energy_reason)
-        notes += [f"Energy: none: {plain(reason)}." for reason in reasons if reason]
-    tasks = [row.tasks[0] for row in rows if row.tasks]
-    if tasks:
-        notes += task_notes(rows, tasks[0].task)
-    notes += _difference_notes(rows)
-    if tasks:
-        notes += no_worse_note(rows, tasks[0].task)
-    sources = dict.fromkeys(row.requantized_from for row in rows if row.requantized_from)
-    notes += [
-        f"* made from an already quantized {plain(source, 20)}: its loss is in every figure."
-        for source in sources
-    ]
-    notes += [
-        f"† {plain(row.level, 20)}: {row.fallback_tensors} of {row.tensors} tensors could not "
-        "have the level's type."
-        for row in rows
-        if row.fallback_tensors
-    ]
-    notes += [
-        f"! {plain(row.level, 20)} {plain(failure)}" for row in rows for failure in row.failures
-    ]
-    warnings = dict.fromkeys(warning for row in rows for warning in row.warnings)
-    notes += [f"! {plain(warning)}" for warning in warnings]
-    return notes
+def _task_table(group: Group, name: str) -> Table:
+    tasks = [(row, task) for row in group.rows if (task := row.task(name))]
+    margin = next((task.margin for _, task in tasks if task.margin is not None), group.margin)
+    columns = (
+        Column("level"),
+        Column("right", 3),
+        Column(f"against\n{group.baseline.level if group.baseline else ''}", 4),
+        Column("p\n(Holm)", 1),
+        Column(f"loses at most\n{point_words(margin)}", 2),
+    )
+    rows = tuple(_task_cells(Line(group, row, task), task) for row, task in tasks)
+    return Table(plain(name, 60), columns, rows, tuple(task_notes(group.rows, name)))
 
 
-def _difference_notes(rows: Sequence[Row]) -> list[str]:
-    found = [
-        f"{plain(row.level, 20)} differs (McNemar, Holm: p = {task.p_holm:.2g})"
-        for row in rows
-        for task in row.tasks[:1]
-        if task.p_holm is not None and task.p_holm < 0.05
-    ]
-    return [f"{'; '.join(found)}."] if found else []
+def _task_cells(line: Line, task: TaskFigures) -> tuple[str, ...]:
+    right = (level_cell(line), percent(task.accuracy))
+    if line.is_baseline:
+        return (*right, "baseline", "", "")
+    p_value = "" if task.p_holm is None else f"{task.p_holm:.2g}"
+    return (*right, points(task.difference), p_value, _verdict_cell(task))
 
 
-FIELDS = (
-    "device", "board", "setup", "runtime", "workload", "model", "format", "level", "artifact",
-    "size_bytes", "bits_per_weight", "prefill_tokens_per_s", "prefill_low", "prefill_high",
-    "decode_tokens_per_s", "decode_low", "decode_high", "ttft_s", "ttft_low", "ttft_high",
-    "peak_rss_bytes", "energy_j_per_token", "energy_low", "energy_high", "energy_reason", "task",
-    "n", "accuracy", "accuracy_low", "accuracy_high", "difference", "difference_low",
-    "difference_high", "p_holm", "margin", "no_worse", "items_needed", "text", "mean_kld",
-    "mean_kld_low", "mean_kld_high", "p99_kld", "same_top", "same_top_low", "same_top_high",
-    "perplexity", "bits_per_byte",
-)  # fmt: skip
+def _verdict_cell(task: TaskFigures) -> str:
+    word = VERDICTS[task.no_worse]
+    if task.race:
+        return f"{word}\nraced, {task.race.items}"
+    if task.no_worse == "open" and task.items_needed:
+        return f"{word}\n+{counted(rounded(task.items_needed), 'item')}"
+    return word
 
 
-def as_csv(groups: Iterable[Group]) -> str:
-    """Return rows as CSV in SI units, a line for each task; an absent figure is empty.
-
-    A cell that a spreadsheet could take for a formula is quoted with an apostrophe.
-    """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(FIELDS)
-    for group in groups:
-        for row in group.rows:
-            for task in row.tasks or (None,):
-                writer.writerow([_safe(cell) for cell in _flat(row, task)])
-    return out.getvalue()
-
-
-def _flat(row: Row, task: TaskFigures | None) -> list[object]:
-    text = row.divergences[0] if row.divergences else None
-    return [
-        row.device, row.board, row.setup, row.runtime, row.workload, row.model, row.format,
-        row.level, row.artifact,
-        row.size_bytes, row.bits_per_weight, *_three(row.prefill), *_three(row.decode),
-        *_three(row.ttft_s), row.peak_rss_bytes, *_three(row.energy_j_per_token),
-        row.energy_reason, task.task if task else None, task.n if task else None,
-        *_three(task.accuracy if task else None), *_three(task.difference if task else None),
-        task.p_holm if task else None, task.margin if task else None,
-        task.no_worse if task else None, task.items_needed if task else None,
-        text.text if text else None, *_three(text.mean_kld if text else None),
-        text.p99_kld if text else None, *_three(text.same_top if text else None),
-        text.perplexity if text else None, text.bits_per_byte if text else None,
-    ]  # fmt: skip
+def _text_table(group: Group, name: str) -> Table:
+    columns = (
+        Column("level"),
+        Column("KL divergence\nnats a token", 6),
+        Column("p99", 2),
+        Column("same top\ntoken", 3),
+        Column("perplexity", 4),
+        Column("bits a\nbyte", 1),
+    )
+    told = [(row, it) for row in group.rows for it in row.divergences if it.text == name]
+    rows = tuple((level_cell(Line(group, row)), *_distances(it)) for row, it in told)
+    return Table(plain(name, 60), columns, rows, tuple(text_notes(told)))
 
 
-def _three(estimate: Estimate | None) -> tuple[object, object, object]:
-    if estimate is None:
-        return None, None, None
-    return estimate.value, estimate.low, estimate.high
-
-
-def _safe(cell: object) -> object:
-    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{cell}"
-    return cell
-
-
-def as_markdown(groups: Iterable[Group]) -> str:
-    """Return each group as a Markdown table."""
-    groups = list(groups)
-    return "\n".join(_markdown(group, len(groups)) for group in groups)
-
-
-def _markdown(group: Group, groups: int) -> str:
-    task = _first_task(group.rows)
-    heads = ["level", "file", "prefill tok/s", "decode tok/s", "peak memory", "energy J/tok"]
-    heads += [f"{task} accuracy", f"against {group.baseline}"] * bool(task)
-    lines = [f"**{_escape(_title(group).plain)}**", ""]
-    for line in _setup_lines(group, groups):
-        lines += [_escape(line), ""]
-    lines += [_line(heads), _line(["---"] * len(heads))]
-    for row in group.rows:
-        cells = _cells(row, task, group)
-        lines.append(_line(_flattened(cells)))
-    lines += ["", *(f"- {_escape(note)}" for note in _notes(group)), ""]
-    for block in blocks(group):
-        heads = [header.replace("\n", " ") for header in block.headers]
-        lines += [f"**{_escape(block.title)}**", "", _line(heads), _line(["---"] * len(heads))]
-        lines += [_line(_flattened(cells)) for cells in block.rows]
-        lines += ["", *(f"- {_escape(note)}" for note in block.notes), ""]
-    return "\n".join(lines)
-
-
-def _flattened(cells: Sequence[str]) -> list[str]:
-    return [cell.replace("\n", " (", 1) + ")" * ("\n" in cell) for cell in cells]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(_escape(cell) for cell in cells) + " |"
-
-
-def _escape(text: str) -> str:
-    return plain(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+def _distances(divergence: Divergence) -> tuple[str, ...]:
+    far = divergence.mean_kld is not None
+    return (
+        with_interval(divergence.mean_kld) if far else "reference",
+        number(divergence.p99_kld) if divergence.p99_kld is not None else "",
+        percent(divergence.same_top) if far else "",
+        number(divergence.perplexity),
+        f"{divergence.bits_per_byte:.4f}",
+    )

@@ -58,15 +58,19 @@ class Store:
 
 
 def read_runs(paths: Iterable[Path]) -> Iterator[Run]:
-    """Read runs from files and folders; a torn last line is passed over.
+    """Read runs from files and folders, each file once; a torn last line is passed over.
 
-    Raises UsageError where a path is missing, BadFileError on any other line that is no run.
+    The order in which paths are given doesn't matter. Raises UsageError where a path is missing,
+    BadFileError on any other line that isn't a run.
     """
+    files: dict[Path, Path] = {}
     for path in paths:
         if not path.exists():
             raise UsageError(f"no runs at {path}", hint="edgebench profile --device cpu")
-        for file in sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]:
-            yield from _read_file(file)
+        for file in path.rglob("*.jsonl") if path.is_dir() else [path]:
+            files.setdefault(file.resolve(), file)
+    for place in sorted(files):
+        yield from _read_file(files[place])
 
 
 def _read_file(path: Path) -> Iterator[Run]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from edgebench.records.accuracy import Accuracy, ItemResult
 from edgebench.records.artifact import Artifact
 from edgebench.records.base import Estimate
@@ -12,7 +14,7 @@ from edgebench.records.device import DeviceInfo, RuntimeInfo
 from edgebench.records.energy import Energy, PhaseEnergy
 from edgebench.records.run import Run
 from edgebench.records.settings import Workload
-from edgebench.records.speed import Memory, Percentiles, PhaseSpeed, Speed
+from edgebench.records.speed import Launch, Memory, Percentiles, PhaseSpeed, Speed
 from edgebench.stats.estimates import proportion_estimate
 
 
@@ -65,10 +67,50 @@ def make_runtime(**changes: Any) -> RuntimeInfo:
     return RuntimeInfo(**(fields | changes))
 
 
-def make_speed(decode: float = 20.0, margin: float = 0.5, ttft_s: float = 0.5) -> Speed:
-    """Return the speed of a workload that decodes `decode` tokens a second."""
+def make_launch(
+    name: str, decode: float, prefill: float = 128.0, ttft_s: float = 0.5, **changes: Any
+) -> Launch:
+    """Return a launch of round `name` in which 64 tokens are read and 32 generated, once."""
+    seconds = 32 / decode
+    fields: dict[str, Any] = {
+        "round": name,
+        "load_s": 0.1,
+        "prefill_s": (64 / prefill,),
+        "ttft_s": (ttft_s,),
+        "decode_s": (seconds,),
+        "token_s": (seconds / 32,) * 32,
+        "warm_up_rounds": 2,
+        "settled": True,
+        "memory": Memory(peak_rss_bytes=1_000_000),
+    }
+    return Launch(**(fields | changes))
+
+
+def make_launches(decode: float, margin: float, ttft_s: float = 0.5) -> tuple[Launch, ...]:
+    """Return five launches that spread by `margin` to either side, fastest in other rounds."""
+    steps = np.array([0.0, -1.0, 0.5, 1.0, -0.5]) * margin
+    shift = int(decode) % 5
+    return tuple(
+        make_launch(f"round {index}", decode + float(steps[(index + shift) % 5]), ttft_s=ttft_s)
+        for index in range(5)
+    )
+
+
+def make_speed(
+    decode: float = 20.0,
+    margin: float = 0.5,
+    ttft_s: float = 0.5,
+    launches: Sequence[Launch] | None = None,
+) -> Speed:
+    """Return the speed of a workload that decodes `decode` tokens a second in five launches.
+
+    `launches=()` makes it one of 0.1.0, which had a single launch and decoded from the start.
+    """
+    made = make_launches(decode, margin, ttft_s) if launches is None else tuple(launches)
     return Speed(
         load_s=0.1,
+        decode_from=64 if made else None,
+        launches=made,
         prefill=PhaseSpeed(tokens_per_s=make_estimate(128), samples_s=(0.5,) * 5, tokens=64),
         decode=PhaseSpeed(
             tokens_per_s=make_estimate(decode, margin), samples_s=(32 / decode,) * 5, tokens=32

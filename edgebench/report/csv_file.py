@@ -1,0 +1,38 @@
+"""Write compared rows as CSV in SI units, for a spreadsheet. An absent figure is empty."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from itertools import zip_longest
+
+from edgebench.analyze.compare import Group
+from edgebench.report.columns import FIGURES, Line, names_of, value_of
+
+
+def as_csv(groups: Iterable[Group]) -> str:
+    """Return rows as CSV, with as many lines as a row has tasks or texts, whichever is more.
+
+    A cell that a spreadsheet could take for a formula is quoted with an apostrophe.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([name for figure in FIGURES for name in names_of(figure)])
+    for group in groups:
+        for line in _lines(group):
+            cells = [cell for figure in FIGURES for cell in value_of(figure, line)]
+            writer.writerow([_safe(cell) for cell in cells])
+    return out.getvalue()
+
+
+def _lines(group: Group) -> Iterator[Line]:
+    for row in group.rows:
+        for task, text in list(zip_longest(row.tasks, row.divergences)) or [(None, None)]:
+            yield Line(group, row, task, text)
+
+
+def _safe(cell: object) -> object:
+    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{cell}"
+    return cell

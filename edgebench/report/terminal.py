@@ -1,0 +1,87 @@
+"""Show sections on a terminal of any width: what has no room is left out by name, never cut.
+
+Knows the content model and the console. Text is never read as markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from edgebench.report.content import Section, Table
+
+GAP = 1  # columns of space between two cells
+
+
+def print_sections(console: Console, sections: Iterable[Section]) -> None:
+    """Print each section: title, facts, verdict, tables with their notes."""
+    for index, section in enumerate(sections):
+        if index:
+            console.print()
+        console.print(Text(section.title, style="bold"))
+        for line in (*section.facts, *section.verdict):
+            console.print(Text(line))
+        for table in section.tables:
+            _print_table(console, table)
+        for note in section.notes:
+            console.print(Text(note))
+
+
+def _print_table(console: Console, table: Table) -> None:
+    fitted, dropped = fit(table, console.width)
+    console.print(_grid(fitted))
+    for note in table.notes:
+        console.print(Text(note))
+    if dropped:
+        console.print(
+            Text(f"Left out to fit {console.width} columns: {', '.join(dropped)}; a wider window "
+                 "or --format markdown shows all.")
+        )  # fmt: skip
+
+
+def fit(table: Table, width: int) -> tuple[Table, list[str]]:
+    """Leave out columns, the least important first, until the rest has room; name them."""
+    table = table.filled()
+    dropped: list[tuple[int, str]] = []
+    order = {column.header: place for place, column in enumerate(table.columns)}
+    while _width(table) > width:
+        ranked = [
+            (column.rank, index)
+            for index, column in enumerate(table.columns)
+            if column.rank is not None
+        ]
+        if not ranked or len(table.columns) <= 2:
+            break
+        index = min(ranked)[1]
+        column = table.columns[index]
+        dropped.append((order[column.header], column.name))
+        table = table.without(index)
+    return table, [name for _, name in sorted(dropped)]
+
+
+def _width(table: Table) -> int:
+    widths = [
+        max(_longest(column.header), *(_longest(cells[index]) for cells in table.rows), 0)
+        for index, column in enumerate(table.columns)
+    ]
+    return sum(widths) + GAP * (len(widths) - 1)
+
+
+def _longest(cell: str) -> int:
+    return max(Text(line).cell_len for line in cell.split("\n"))
+
+
+def _grid(table: Table) -> Grid:
+    grid = Grid(
+        box=None, padding=(0, GAP, 0, 0), header_style="bold", pad_edge=False,
+        title=Text(table.title, style="bold") if table.title else None, title_justify="left",
+    )  # fmt: skip
+    for index, column in enumerate(table.columns):
+        side = "left" if index == 0 else "right"
+        grid.add_column(Text(column.header), justify=side, no_wrap=True)  # type: ignore[arg-type]
+    for cells in table.rows:
+        grid.add_row(*(Text(cell or "-" * bool(index)) for index, cell in enumerate(cells)))
+    return grid

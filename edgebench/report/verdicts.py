@@ -1,0 +1,139 @@
+"""The sentence above a table: what the figures come to, in words a person would say.
+
+Knows groups of compared rows. Says no more than is shown.
+"""
+
+from __future__ import annotations
+
+from edgebench.analyze.compare import Group
+from edgebench.analyze.rows import Row, TaskFigures
+from edgebench.records.base import Estimate
+from edgebench.report.format import counted, number, plain, point_words
+
+PARTS = {
+    "three quarters of": 0.75, "two thirds of": 2 / 3, "half": 0.5, "two fifths of": 0.4,
+    "a third of": 1 / 3, "a quarter of": 0.25, "a fifth of": 0.2, "a sixth of": 1 / 6,
+    "an eighth of": 0.125,
+}  # fmt: skip
+NEAR = 0.06  # how far from such a part a share may be
+
+
+def verdict(group: Group) -> list[str]:
+    """Return a sentence on the fastest level, and on the fastest that is shown to lose little."""
+    timed = [row for row in group.rows if row.decode]
+    if not timed:
+        return _without_speed(group)
+    fastest = max(timed, key=_decode)
+    sentences = [_sentence(fastest, group)]
+    safe = [row for row in timed if _is_safe(row, group) and _decode(row) < _decode(fastest)]
+    if safe and not _is_safe(fastest, group):
+        best = max(safe, key=_decode)
+        if not _is_baseline(best, group):
+            sentences.append(_sentence(best, group))
+    return [plain(sentence) for sentence in sentences]
+
+
+def _decode(row: Row) -> float:
+    return row.decode.value if row.decode else 0.0
+
+
+def _is_baseline(row: Row, group: Group) -> bool:
+    return group.baseline is not None and row.content == group.baseline.content
+
+
+def _is_safe(row: Row, group: Group) -> bool:
+    tasks = [row.task(name) for name in group.tasks]
+    return bool(tasks) and all(task and task.no_worse == "holds" for task in tasks)
+
+
+def _sentence(row: Row, group: Group) -> str:
+    baseline = group.baseline
+    if baseline is None or _is_baseline(row, group) or row.decode_ratio is None:
+        launches = f" ({counted(row.decode.n, 'launch', 'launches')})" if row.decode else ""
+        lead = "is the fastest" if len(group.rows) > 1 else "generates"
+        start = f"{row.level} {lead}{' at' * (lead != 'generates')} {number(_decode(row))} "
+        start += f"tokens a second{launches}"
+    else:
+        space = _space(row, baseline.artifact.size_bytes)
+        start = f"{_speed_words(row, baseline.level)} in {space}"
+    loss = _loss_words(row, group)
+    return f"{start}; {loss}." if loss else f"{start}."
+
+
+def _speed_words(row: Row, baseline: str) -> str:
+    ratio = row.decode_ratio
+    if ratio is None:
+        return row.level
+    value = ratio.ratio.value
+    if ratio.ratio.bounds is None:
+        return f"{row.level} looks {number(value)} times as fast as {baseline} (no interval yet)"
+    low, high = (number(end) for end in ratio.ratio.bounds)
+    if not ratio.is_shown:
+        return f"{row.level} can't be told from {baseline} in speed ({low} to {high} times)"
+    return f"{row.level} is {number(value)} times as fast as {baseline} ({low} to {high})"
+
+
+def _space(row: Row, whole: int) -> str:
+    share = row.artifact.size_bytes / whole if whole else 1.0
+    if share > 1 + NEAR:
+        return f"{number(share)} times the space"
+    if share >= 1 - NEAR:
+        return "the same space"
+    words, part = min(PARTS.items(), key=lambda item: abs(item[1] - share))
+    if abs(part / share - 1) > NEAR:
+        words = f"{100 * share:.0f} % of"
+    return f"{words} the space"
+
+
+def _loss_words(row: Row, group: Group) -> str:
+    if _is_baseline(row, group):
+        return ""
+    task = next((task for name in group.tasks if (task := row.task(name))), None)
+    if task is None or task.difference is None:
+        return ""
+    there = f" at {task.task}" if len(group.tasks) > 1 else ""
+    return f"it {_lost(task, task.difference)}{there}"
+
+
+def _lost(task: TaskFigures, difference: Estimate) -> str:
+    if task.no_worse == "holds" and task.margin is not None:
+        return f"loses at most {point_words(task.margin)}"
+    if difference.bounds is None:
+        return "may lose accuracy: too little was asked to say"
+    low, high = (100 * end for end in difference.bounds)
+    if high < 0:
+        return f"loses {_short(-high)} to {_short(-low)} points"
+    if low > 0:
+        return f"gains {_short(low)} to {_short(high)} points"
+    return f"may lose 0 to {_short(-low)} points"
+
+
+def _short(points: float) -> str:
+    return f"{points:.0f}" if points >= 9.95 else f"{points:.1f}".removesuffix(".0")
+
+
+def _without_speed(group: Group) -> list[str]:
+    losses = [
+        f"{row.level} {words.removeprefix('it ')}"
+        for row in group.rows
+        if (words := _loss_words(row, group))
+    ]
+    if losses and group.baseline:
+        return [plain(f"Against {group.baseline.level}, {'; '.join(losses)}.")]
+    far = [
+        (it.mean_kld.value, row.level)
+        for row in group.rows
+        for it in row.divergences[:1]
+        if it.mean_kld
+    ]
+    if not far:
+        return []
+    near, farthest = min(far), max(far)
+    if len(far) == 1:
+        return [plain(f"{near[1]} strays {number(near[0])} nats a token from its reference.")]
+    return [
+        plain(
+            f"{near[1]} stays nearest to the reference ({number(near[0])} nats a token), "
+            f"{farthest[1]} strays farthest ({number(farthest[0])})."
+        )
+    ]
