@@ -32,16 +32,16 @@ class Disagreement:
 
     text: str
     expected: tuple[int, ...]
-    found: tuple[int, ...]
+    actual: tuple[int, ...]
 
     def __str__(self) -> str:
         """Show where the lists part, with the token lists from there."""
-        pairs = zip_longest(self.expected, self.found)
+        pairs = zip_longest(self.expected, self.actual)
         first = next(index for index, (a, b) in enumerate(pairs) if a != b)
-        start = max(0, first - 2)
-        expected, found = (list(one[start : first + 6]) for one in (self.expected, self.found))
+        shown = slice(max(0, first - 2), first + 6)
         return (
-            f"{self.text!r} from token {first} on: the checkpoint has {expected}, the file {found}"
+            f"{self.text!r} from token {first} on: the checkpoint has "
+            f"{list(self.expected[shown])}, the file {list(self.actual[shown])}"
         )
 
 
@@ -112,21 +112,21 @@ def disagreements(
     file = GgufTokenizer(path)
     specials = checkpoint.special_tokens
     texts = [*PROBES, *more, *(f"a {token} b{token}" for token in specials[:8])]
-    found = []
+    parted = []
     try:
         for text in texts:
             for special in (False, True):
-                expected, got = checkpoint.encode(text, special), file.encode(text, special)
+                expected, actual = checkpoint.encode(text, special), file.encode(text, special)
                 if special:
                     # llama.cpp adds an end token only for models that never generate.
-                    expected = _without_end(expected, got)
-                if expected != got:
-                    found.append(Disagreement(text, expected, got))
+                    expected = _without_end(expected, actual)
+                if expected != actual:
+                    parted.append(Disagreement(text, expected, actual))
                     break
     finally:
         file.close()
-    return found
+    return parted
 
 
-def _without_end(expected: tuple[int, ...], got: tuple[int, ...]) -> tuple[int, ...]:
-    return expected[:-1] if len(expected) == len(got) + 1 and expected[:-1] == got else expected
+def _without_end(expected: tuple[int, ...], actual: tuple[int, ...]) -> tuple[int, ...]:
+    return expected[:-1] if expected[:-1] == actual else expected

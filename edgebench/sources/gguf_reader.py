@@ -29,7 +29,7 @@ class CheckedReader(GGUFReader):  # type: ignore[misc]
     checked: list[Tensor]
 
     def scalars(self) -> dict[str, str | int | float | bool]:
-        """Return the metadata that are no arrays."""
+        """Return all metadata but arrays."""
         return {
             name: cast("str | int | float | bool", field.contents())
             for name, field in self.fields.items()

@@ -15,10 +15,8 @@ from edgebench.sources.gguf_file import read_gguf
 
 CONTEXTS = (512, 2048, 8192, 32768, 131072)
 # Bytes of a value; blocks of 32 with their scales.
-VALUE_BYTES = {
-    "f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q5_1": 24 / 32, "q5_0": 22 / 32,
-    "q4_1": 20 / 32, "q4_0": 18 / 32,
-}  # fmt: skip
+VALUE_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q5_1": 24 / 32}
+VALUE_BYTES |= {"q5_0": 22 / 32, "q4_1": 20 / 32, "q4_0": 18 / 32}
 
 
 def values_a_token(artifact: Artifact) -> int | None:
@@ -37,8 +35,8 @@ def kv_table(artifact: Artifact, kv_type: str) -> dict[int, int]:
     if not values:
         return {}
     limit = artifact.context_length or CONTEXTS[-1]
-    contexts = [one for one in CONTEXTS if one < limit] + [limit]
-    return {one: round(one * values * VALUE_BYTES[kv_type]) for one in contexts}
+    contexts = [tokens for tokens in CONTEXTS if tokens < limit] + [limit]
+    return {tokens: round(tokens * values * VALUE_BYTES[kv_type]) for tokens in contexts}
 
 
 def _of_gguf(path: Path) -> int | None:

@@ -39,7 +39,7 @@ class OnnxInfo:
 def load_graph(path: Path) -> Any:
     """Read a graph without its external data; return an onnx.ModelProto, checked.
 
-    Raises BadFileError where it is no ONNX model or names data outside its folder,
+    Raises BadFileError where it isn't an ONNX model or names data outside its folder,
     MissingExtraError where the package onnx is not installed.
     """
     try:

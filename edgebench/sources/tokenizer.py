@@ -30,7 +30,7 @@ class Tokenizer:
         try:
             self._tokenizer: Any = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # noqa: BLE001 - the library raises Exception itself
-            raise BadFileError(f"{path} is no tokenizer: {str(error)[:200]}") from None
+            raise BadFileError(f"{path} isn't a tokenizer: {str(error)[:200]}") from None
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._folder = folder
@@ -87,14 +87,14 @@ class Tokenizer:
 
 def _end_tokens(folder: Path) -> frozenset[int]:
     """Return the ids that end an answer, as the checkpoint's settings state them."""
-    found: set[int] = set()
+    ends: set[int] = set()
     for name in ("generation_config.json", "config.json", "genai_config.json"):
         settings = _settings(folder, name)
         for part in (settings, settings.get("text_config"), settings.get("model")):
             value = part.get("eos_token_id") if isinstance(part, dict) else None
             listed = value if isinstance(value, list) else [value]
-            found.update(one for one in listed if isinstance(one, int))
-    return frozenset(found)
+            ends.update(token for token in listed if isinstance(token, int))
+    return frozenset(ends)
 
 
 def _settings(folder: Path, name: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """llama.cpp's own converter of checkpoints, of the very version that is installed.
 
-It is no part of the wheel, but of the sdist that the wheel was made from. Knows how to fetch that
+It isn't in the wheel, but in the sdist that the wheel was made from. Knows how to fetch that
 once with pip, and which parts of it are needed. Does not convert.
 """
 

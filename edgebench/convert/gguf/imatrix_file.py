@@ -51,7 +51,7 @@ def _read_gguf(path: Path) -> dict[str, Any]:
 
     read_gguf(path)  # every offset is checked before the reader follows it
     tensors = {tensor.name: tensor.data for tensor in GGUFReader(path).tensors}
-    found: dict[str, Any] = {}
+    means: dict[str, Any] = {}
     for name, sums in tensors.items():
         if not name.endswith(_SUMS):
             continue
@@ -60,10 +60,10 @@ def _read_gguf(path: Path) -> dict[str, Any]:
         rows = np.asarray(sums, np.float32).reshape(len(counts), -1)
         # An expert that was never asked has no say: all its columns weigh the same.
         mean = np.where(counts > 0, rows / np.maximum(counts, 1), np.float32(1))
-        found[stem] = np.ascontiguousarray(mean.reshape(-1), dtype=np.float32)
-    if not found:
+        means[stem] = np.ascontiguousarray(mean.reshape(-1), dtype=np.float32)
+    if not means:
         raise ValueError("it has no sums of squares")
-    return found
+    return means
 
 
 def _read_legacy(raw: bytes) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def _read_legacy(raw: bytes) -> dict[str, Any]:
     (entries,) = struct.unpack_from("<i", raw, 0)
     if not 0 < entries <= MAX_ENTRIES:
         raise ValueError(f"it would have {entries} entries")
-    found: dict[str, Any] = {}
+    means: dict[str, Any] = {}
     at = 4
     for _ in range(entries):
         (length,) = struct.unpack_from("<i", raw, at)
@@ -84,9 +84,9 @@ def _read_legacy(raw: bytes) -> dict[str, Any]:
         if count <= 0 or at + 8 + 4 * count > len(raw):
             raise ValueError(f"{count} values at byte {at}")
         values = np.frombuffer(raw, "<f4", count, at + 8)
-        found[name] = (values / calls if calls > 0 else values).astype(np.float32)
+        means[name] = (values / calls if calls > 0 else values).astype(np.float32)
         at += 8 + 4 * count
-    return found  # a count of chunks and the calibration file's name may follow
+    return means  # a count of chunks and the calibration file's name may follow
 
 
 def write_imatrix(path: Path, sums: Mapping[str, Any], tokens: int, chunk: int, text: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, NamedTuple
 
 from edgebench.errors import BadFileError
 from edgebench.sources.onnx_file import (
@@ -30,7 +30,6 @@ _ALIGN = 4096
 _INT8_PEAK = 63
 _PASSED = {"Mul", "Div", "Tanh", "Cast", "Add"}  # a softcap or a scale after the head
 
-Role = Literal["matmul", "head", "embedding"]
 Progress = Callable[[int, int], None]
 
 
@@ -39,7 +38,6 @@ class Packing:
     """How weights are packed: 4 or 8 bits by blocks, or int8 by output channel."""
 
     bits: int
-    head_bits: int
     per_channel: bool = False
 
 
@@ -130,6 +128,13 @@ class _Writer:
         return tensor
 
 
+class _Weight(NamedTuple):
+    """A matrix's initializer, and whether the graph transposes it."""
+
+    name: str
+    transposed: bool
+
+
 class _Packer:
     """Rewrites one graph. A weight that head and embedding share is packed once for both."""
 
@@ -137,14 +142,13 @@ class _Packer:
         self.source, self.writer, self.packing, self.progress = source, writer, packing, progress
         self.model = load_graph(source)
         graph = self.model.graph
-        self.tensors = {one.name: one for one in graph.initializer}
-        self.head = head_of(graph).output[0]
+        self.tensors = {tensor.name: tensor for tensor in graph.initializer}
         self.transposed = {
             node.output[0]: node.input[0]
             for node in graph.node
             if node.op_type == "Transpose" and node.input[0] in self.tensors
         }
-        self.packed: dict[str, int] = {}
+        self.packed: set[str] = set()
         self.quantized_inputs: set[str] = set()
         self.new: list[Any] = []
         self.shared = self._shared_weight(graph)
@@ -203,75 +207,78 @@ class _Packer:
         else:
             yield node
 
-    def _weight(self, name: str) -> tuple[str, bool] | None:
-        """Return a matrix's initializer, and whether the graph transposes it."""
+    def _weight(self, name: str) -> _Weight | None:
         from onnx import TensorProto
 
-        transposed = name in self.transposed
-        found = self.transposed.get(name, name)
-        tensor = self.tensors.get(found)
+        stored = self.transposed.get(name, name)
+        tensor = self.tensors.get(stored)
         if tensor is None or len(tensor.dims) != 2 or tensor.data_type != TensorProto.FLOAT:
             return None
-        return found, transposed
-
-    def _bits(self, name: str, role: Role) -> int:
-        large = role in ("head", "embedding") or name == self.shared
-        return self.packing.head_bits if large else self.packing.bits
+        return _Weight(stored, name in self.transposed)
 
     def _matmul(self, node: Any) -> Iterator[Any]:
-        found = self._weight(node.input[1])
-        if not found:
+        weight = self._weight(node.input[1])
+        if not weight:
             yield node
-            return
-        name, transposed = found
-        role: Role = "head" if node.output[0] == self.head else "matmul"
-        if self.packing.per_channel:
-            yield from self._matmul_integer(node, name, transposed)
+        elif self.packing.per_channel:
+            yield from self._matmul_integer(node, *weight)
         else:
-            yield self._matmul_bits(node, name, transposed, self._bits(name, role))
+            yield self._matmul_bits(node, *weight)
 
     def _gather(self, node: Any) -> Iterator[Any]:
-        found = self._weight(node.input[0])
-        if not found:
+        weight = self._weight(node.input[0])
+        if not weight:
             yield node
-            return
-        if self.packing.per_channel:
-            yield from self._gather_integer(node, *found)
+        elif self.packing.per_channel:
+            yield from self._gather_integer(node, *weight)
         else:
-            yield self._gather_bits(node, *found, self._bits(found[0], "embedding"))
+            yield self._gather_bits(node, *weight)
 
     # 4 or 8 bits by blocks
 
-    def _matmul_bits(self, node: Any, name: str, transposed: bool, bits: int) -> Any:
+    def _matmul_bits(self, node: Any, name: str, transposed: bool) -> Any:
         from onnx import helper
 
-        columns, _, _ = self._pack_blocks(name, not transposed, bits)
+        columns, _, _ = self._pack_blocks(name, not transposed)
         dims = self.tensors[name].dims
         return helper.make_node(
-            "MatMulNBits", [node.input[0], f"{name}_q", f"{name}_scales"], list(node.output),
-            name=node.name, domain="com.microsoft", K=dims[1] if transposed else dims[0], N=columns,
-            bits=bits, block_size=BLOCK, accuracy_level=ACCURACY_LEVEL,
-        )  # fmt: skip
+            "MatMulNBits",
+            [node.input[0], f"{name}_q", f"{name}_scales"],
+            list(node.output),
+            name=node.name,
+            domain="com.microsoft",
+            K=dims[1] if transposed else dims[0],
+            N=columns,
+            bits=self.packing.bits,
+            block_size=BLOCK,
+            accuracy_level=ACCURACY_LEVEL,
+        )
 
-    def _gather_bits(self, node: Any, name: str, transposed: bool, bits: int) -> Any:
+    def _gather_bits(self, node: Any, name: str, transposed: bool) -> Any:
         import numpy as np
         from onnx import helper
 
-        columns, blocks, blob = self._pack_blocks(name, transposed, bits)
+        columns, blocks, blob = self._pack_blocks(name, transposed)
         flat = f"{name}_q_rows"
         dims = [columns, blocks * blob]
         self.new.append(self.writer.proto(flat, np.dtype(np.uint8), dims, f"{name}_q"))
         return helper.make_node(
-            "GatherBlockQuantized", [flat, node.input[1], f"{name}_scales"], list(node.output),
-            name=node.name, domain="com.microsoft", bits=bits, block_size=BLOCK,
-            gather_axis=0, quantize_axis=1,
-        )  # fmt: skip
+            "GatherBlockQuantized",
+            [flat, node.input[1], f"{name}_scales"],
+            list(node.output),
+            name=node.name,
+            domain="com.microsoft",
+            bits=self.packing.bits,
+            block_size=BLOCK,
+            gather_axis=0,
+            quantize_axis=1,
+        )
 
-    def _pack_blocks(self, name: str, along_rows: bool, bits: int) -> tuple[int, int, int]:
+    def _pack_blocks(self, name: str, along_rows: bool) -> tuple[int, int, int]:
         """Pack a weight once; return its shape [columns, blocks, bytes of a block]."""
         import numpy as np
 
-        dims = list(self.tensors[name].dims)
+        bits, dims = self.packing.bits, list(self.tensors[name].dims)
         rows, columns = dims if along_rows else dims[::-1]
         shape = (columns, -(-rows // BLOCK), BLOCK * bits // 8)
         if name not in self.packed:
@@ -281,7 +288,7 @@ class _Packer:
                 self.writer.tensor(f"{name}_q", packed),
                 self.writer.tensor(f"{name}_scales", scales),
             ]
-            self.packed[name] = bits
+            self.packed.add(name)
         return shape
 
     # int8 by output channel, activations quantized as they come
@@ -350,7 +357,7 @@ class _Packer:
             self.writer.tensor(f"{name}_q", np.ascontiguousarray(packed)),
             self.writer.tensor(f"{name}_scales", np.ascontiguousarray(scale.reshape(-1))),
         ]
-        self.packed[name] = 8
+        self.packed.add(name)
 
 
 def pack_blocks(weight: Any, bits: int) -> tuple[Any, Any]:

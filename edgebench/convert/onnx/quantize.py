@@ -21,9 +21,9 @@ from edgebench.sources.onnx_artifact import COMPANIONS, describe_graph
 from edgebench.sources.onnx_file import GRAPH
 
 PACKINGS = {
-    "int8": Packing(bits=8, head_bits=8, per_channel=True),
-    "int8_block": Packing(bits=8, head_bits=8),
-    "int4": Packing(bits=4, head_bits=4),
+    "int8": Packing(bits=8, per_channel=True),
+    "int8_block": Packing(bits=8),
+    "int4": Packing(bits=4),
 }
 Progress = Callable[[str, int, int], None]
 
