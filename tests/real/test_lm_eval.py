@@ -441,3 +441,44 @@ def answers_of(artifact: Path, header: Path) -> dict[str, Any]:
         session.close()
     assert skipped == []
     return {result.id: result for result in results}
+
+
+PAIRS = [
+    ("The cats sleep.", "The cats sleeps."),
+    ("Who did they see?", "Who did they see him?"),
+    (" naïve café", "naïve cafe"),
+]
+
+
+def test_texts_without_a_context_score_as_lm_eval_scores_them(tmp_path: Path) -> None:
+    """As in BLiMP: the first token counts too, after the token that stands for a text's start."""
+    pytest.importorskip("torch")
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+    from support.builders import make_artifact
+    from support.checkpoints import make_checkpoint
+
+    from edgebench.records.settings import Settings
+    from edgebench.worker.runtimes import Room, get_runtime
+    from edgebench.worker.score.chat import Prompts
+    from edgebench.worker.score.likelihood import answer
+
+    checkpoint = make_checkpoint(tmp_path / "tiny-llama")
+    theirs = HFLM(pretrained=str(checkpoint), device="cpu", dtype="float32", batch_size=1)
+    artifact = make_artifact(path=str(checkpoint), format="torch", level="fp32")
+    session = get_runtime("torch").open(artifact, Settings(threads=1), Room(512, 65))
+    assert session.start_token() is None
+    items = tuple(
+        Item(id=str(place), contexts=("",), continuations=pair) for place, pair in enumerate(PAIRS)
+    )
+    task = Task(name="blimp", metric="acc", items=items, sha256="")
+    results, skipped = answer(session, task, Prompts(session), lambda *_: None)
+    asked = [
+        Instance("loglikelihood", {}, ("", text), place)
+        for place, text in enumerate(text for pair in PAIRS for text in pair)
+    ]
+    expected = [score for score, _ in theirs.loglikelihood(asked, disable_tqdm=True)]
+    assert skipped == []
+    assert [one for result in results for one in result.loglikelihoods] == pytest.approx(
+        expected, abs=1e-3
+    )

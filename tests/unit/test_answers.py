@@ -118,6 +118,14 @@ def test_chat_template_frames_the_prompt_and_the_answer_follows() -> None:
     assert bytes(tokens[start:]) == b"there"
 
 
+def test_without_a_context_the_first_token_is_scored_too() -> None:
+    """The token that stands for a text's beginning comes before it, but never twice."""
+    prompts = Prompts(FakeSession({}, Settings(), Room(64)))
+    assert prompts.joined("", "He") == (1, (0, 72, 101))
+    assert prompts.joined("", "\0He") == (1, (0, 72, 101))
+    assert prompts.joined("a", "He") == (1, (97, 72, 101))
+
+
 @pytest.mark.parametrize(
     "source",
     [
