@@ -163,7 +163,8 @@ def _print_task(told: dict[str, Any], path: Path) -> None:
     if told["items"] is None:
         what = f"a text of {told['bytes']} bytes, up to {told['chunks']} chunks"
     else:
-        what = f"{told['items']} items, schema {told['schema']}, metric {told['metric']}"
+        items = "1 item" if told["items"] == 1 else f"{told['items']} items"
+        what = f"{items}, schema {told['schema']}, metric {told['metric']}"
     click.echo(plain(f"{path}: {told['name']}: {what}", 400))
     counts = Counter(skip["reason"] for skip in told.get("skipped", ()))
     for reason, count in counts.most_common():

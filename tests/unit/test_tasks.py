@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.shell import Shell
+from pydantic import ValidationError
+from support.shell import MakeFake, Shell
 from support.task_files import write_task
 
 from edgebench.errors import BadFileError, UsageError
@@ -87,6 +88,21 @@ def test_generation_reads_its_answers_by_the_pattern(tmp_path: Path) -> None:
     task = read(tmp_path, [row], schema="generation", answer_pattern="gsm8k", stop="\n\n")
     assert task.items[0].answers == ("1234",)
     assert (task.metric, task.generation.stop) == ("exact_match", ("\n\n",))
+
+
+def test_question_without_an_answer_is_refused(tmp_path: Path) -> None:
+    """No answer could be right."""
+    with pytest.raises(BadFileError, match="line 1, the item: it has neither answer nor answers"):
+        read(tmp_path, [{"id": "g", "question": "How many?"}], schema="generation")
+
+
+def test_task_knows_whether_its_items_are_generated(tmp_path: Path) -> None:
+    """By its items' kind, which is the same for all."""
+    asked = read(tmp_path, [{"id": "g", "question": "q", "answer": "a"}], schema="generation")
+    chosen = read(tmp_path, [QUESTION])
+    assert (asked.generates, chosen.generates) == (True, False)
+    with pytest.raises(ValidationError, match="some items have continuations and others answers"):
+        Task(name="mixed", metric="acc", items=(*asked.items, *chosen.items), sha256="")
 
 
 def test_text_is_joined_byte_for_byte(tmp_path: Path) -> None:
@@ -254,10 +270,11 @@ def test_passages_are_long_enough_for_their_chunks() -> None:
     assert len(task.text.encode()) >= 60_000
 
 
-def test_two_tasks_of_one_name_are_refused(edgebench: Shell) -> None:
+def test_two_tasks_of_one_name_are_refused(edgebench: Shell, fakes: MakeFake) -> None:
     """Their runs would be taken for one another."""
+    fakes("f16")
     for folder in ("a", "b"):
         (edgebench.cwd / folder).mkdir()
         write_task(edgebench.cwd / folder, [QUESTION])
-    done = edgebench("profile", "x.gguf", "--device", "cpu", "--tasks", "a/quiz.yaml,b/quiz.yaml")
+    done = edgebench("profile", "fakes", "--device", "cpu", "--tasks", "a/quiz.yaml,b/quiz.yaml")
     assert (done.returncode, "two tasks have the name 'quiz'" in done.stderr) == (2, True)
