@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,66 +11,15 @@ from support.builders import make_artifact
 
 from edgebench.errors import EdgebenchError
 from edgebench.lm_eval.asking import AskedModel
-from edgebench.plan.devices import Device
-from edgebench.records.artifact import Artifact
-from edgebench.records.messages import (
-    AnyReply,
-    AnyRequest,
-    Failed,
-    Generate,
-    Hello,
-    Progress,
-    Result,
-    ScoreSpans,
-    read_reply,
-    read_request,
-    write,
-)
+from edgebench.records.messages import Generate, ScoreSpans
 from edgebench.records.settings import Settings
 from edgebench.records.spans import Span
 from edgebench.records.task import Generation
-from edgebench.run.transports import WorkerError
+from edgebench.run.transports.memory import MemoryTransport
 from edgebench.worker.runtimes import Room
 from edgebench.worker.runtimes.fake import FakeSession
 from edgebench.worker.score.requests import answer_generate, answer_spans
 from edgebench.worker.server import Server
-
-
-class InProcess:
-    """A worker without a process: its server answers here, through the lines it would send."""
-
-    def __init__(self) -> None:
-        self.hello: Hello
-        self.is_closed = False
-        self._replies: list[AnyReply] = []
-        self._server = Server(lambda reply: self._replies.append(read_reply(write(reply))))
-
-    def start(self, device: Device, name: str) -> InProcess:
-        """Start nothing."""
-        return self
-
-    def deliver(self, artifact: Artifact) -> Artifact:
-        """Return it."""
-        return artifact
-
-    def request(
-        self, message: AnyRequest, timeout_s: float, tell: Callable[[int, int], None]
-    ) -> Result:
-        """Answer at once."""
-        self._replies.clear()
-        self._server.answer(read_request(write(message)))
-        for reply in self._replies:
-            if isinstance(reply, Progress):
-                tell(reply.done, reply.total)
-            elif isinstance(reply, Failed):
-                raise WorkerError.told(reply)
-            else:
-                return reply
-        raise AssertionError("no reply")
-
-    def close(self) -> None:
-        """Remember that it was closed."""
-        self.is_closed = True
 
 
 def opened(folder: Path, **truth: Any) -> AskedModel:
@@ -79,7 +27,7 @@ def opened(folder: Path, **truth: Any) -> AskedModel:
     path = folder / "truth.json"
     path.write_text(json.dumps(truth))
     artifact = make_artifact(path=str(path), format="fake")
-    return AskedModel(InProcess(), artifact, Settings(), 512)
+    return AskedModel(MemoryTransport(Server), artifact, Settings(), 512)
 
 
 def test_tokens_scores_and_texts_are_the_sessions_own(tmp_path: Path) -> None:
@@ -119,14 +67,14 @@ def test_a_workers_failure_is_one_clear_error(tmp_path: Path) -> None:
     assert caught.value.hint == "ask it nicely"
 
 
-def test_the_worker_ends_with_the_model(tmp_path: Path) -> None:
+def test_the_worker_ends_with_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No process is left when nobody asks any more."""
-    path = tmp_path / "truth.json"
-    path.write_text("{}")
-    worker = InProcess()
-    model = AskedModel(worker, make_artifact(path=str(path), format="fake"), Settings(), 64)
+    closed: list[bool] = []
+    monkeypatch.setattr(Server, "close", lambda _: closed.append(True))
+    model = opened(tmp_path)
+    assert closed == []
     del model
-    assert worker.is_closed
+    assert closed == [True]
 
 
 @pytest.mark.parametrize(
