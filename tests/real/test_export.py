@@ -148,11 +148,12 @@ def test_standard_graphs_agree_too(
 ) -> None:
     """optimum's graph, and its int4 level, under the same session."""
     family = families[name]
+    config = json.loads((family.checkpoint / "config.json").read_text())
     made = converting.json(
         "export", str(family.checkpoint), "--format", "onnx", "--graph", "standard",
         "--output", str(family.artifacts), "--json",
     )["artifacts"][0]  # fmt: skip
-    assert made["architecture"] == "standard"
+    assert (made["graph"], made["architecture"]) == ("standard", config["architectures"][0])
     done = converting(
         "quantize", str(family.path("fp32-standard")), "--levels", "int4",
         "--output", str(family.artifacts),

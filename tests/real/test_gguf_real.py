@@ -81,12 +81,13 @@ def test_killed_worker_costs_its_case_alone(
 
 def _worker_of(process: subprocess.Popen[str], level: str) -> int:
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and process.poll() is None:
         for child in psutil.Process(process.pid).children():
             if any(level in word for word in child.cmdline()):
                 return child.pid
         time.sleep(0.05)
-    raise AssertionError("no worker came up")
+    process.kill()
+    raise AssertionError(f"no worker came up: {process.communicate()[1]}")
 
 
 def test_real_run_is_whole(real_levels: tuple[Shell, Path], tmp_path: Path) -> None:
@@ -110,10 +111,11 @@ SCORES = """
 import json, sys
 import numpy as np
 from pathlib import Path
-from edgebench.convert.artifacts import find_artifacts
-from edgebench.records import Settings
-from edgebench.runtimes import Room, Span
-from edgebench.runtimes.llamacpp import LlamaCpp
+from edgebench.records.settings import Settings
+from edgebench.records.spans import Span
+from edgebench.sources.artifacts import find_artifacts
+from edgebench.worker.runtimes import Room
+from edgebench.worker.runtimes.llamacpp import LlamaCpp
 
 artifact = find_artifacts([Path(sys.argv[1])])[0]
 texts = [("The capital of France is", word) for word in (" Paris", " London", " a city")]
