@@ -13,13 +13,13 @@ from dataclasses import replace
 from edgebench.plan.cases import ItemsCase, Race
 from edgebench.plan.planner import memory_bytes
 from edgebench.records.accuracy import RaceResult
-from edgebench.records.task import Item
+from edgebench.records.task import Item, Task
 from edgebench.run.bench import Bench
 from edgebench.run.case import CaseRun
 from edgebench.run.items import Answers
 from edgebench.run.transports import WorkerError
 from edgebench.stats.sequential import Race as Bets
-from edgebench.stats.sequential import race_alphas
+from edgebench.stats.sequential import race_alpha
 
 RACE_ITEMS = 32  # asked at a time
 RACE_SEED = 5
@@ -42,8 +42,8 @@ class Contest:
         own = replace(first, subject=replace(first.subject, artifact=race.reference))
         self._reference = Answers(CaseRun(own, bench), first.task)
         self._recall(own)
-        self._order = list(first.task.items)
-        random.Random(RACE_SEED).shuffle(self._order)
+        self._batches = _batches(first.task)
+        self._order = [item for batch in self._batches for item in batch]
 
     def _recall(self, case: ItemsCase) -> None:
         """Take the reference's answers of a run that is stored."""
@@ -86,16 +86,18 @@ class Contest:
 
     def _raced(self, level: Answers) -> list[RaceResult]:
         """Ask items in turn until the race is decided; return its result, or none at all."""
-        bets = Bets(self._race.tolerance, race_alphas(max(1, self._race.rivals))[0])
-        for start in range(0, len(self._order), RACE_ITEMS):
-            level.ask(self._order[start : start + RACE_ITEMS])
-            self._let_reference_answer(self._order[start : start + RACE_ITEMS])
-            asked = self._order[: start + RACE_ITEMS]
+        bets = Bets(self._race.tolerance, race_alpha(max(1, self._race.rivals)))
+        asked: list[Item] = []
+        for batch in self._batches:
+            level.ask(batch)
+            self._let_reference_answer(batch)
+            asked += batch
             bets = self._judged(asked, level)
             self._bench.observer.ticked(level.run.case, len(asked), len(self._order))
             if bets.verdict != "open":
                 break
-        return [self._told(bets)] if bets.n else []
+        bets.finish()
+        return [self._told(bets, len(asked))] if bets.n else []
 
     def _let_reference_answer(self, items: Sequence[Item]) -> None:
         reference = self._reference
@@ -106,14 +108,17 @@ class Contest:
             raise WorkerError.of("failed", "NoReference", message)
 
     def _judged(self, asked: Sequence[Item], level: Answers) -> Bets:
-        """Judge anew over all items so far that both answered."""
+        """Judge anew over all items so far that both answered; a cluster counts as one."""
         ours, theirs = level.results, self._reference.results
-        both = [item.id for item in asked if item.id in ours and item.id in theirs]
-        bets = Bets(self._race.tolerance, race_alphas(max(1, self._race.rivals))[0])
-        bets.update([float(ours[i].correct) - float(theirs[i].correct) for i in both])
+        both = [item for item in asked if item.id in ours and item.id in theirs]
+        differences = [
+            float(ours[item.id].correct) - float(theirs[item.id].correct) for item in both
+        ]
+        bets = Bets(self._race.tolerance, race_alpha(max(1, self._race.rivals)))
+        bets.update(cluster_means(differences, [item.cluster or item.id for item in both]))
         return bets
 
-    def _told(self, bets: Bets) -> RaceResult:
+    def _told(self, bets: Bets, items: int) -> RaceResult:
         points = f"{100 * self._race.tolerance:g} points"
         words = {
             "within": f"it loses at most {points} against the reference",
@@ -124,13 +129,28 @@ class Contest:
             reference=self._race.reference.name,
             tolerance=self._race.tolerance,
             verdict=bets.verdict,
-            items=bets.n,
+            items=items,
             population=len(self._order),
             bounds=bets.bounds,
             about="model",
-            reason=f"after {bets.n} of {len(self._order)} items: {words[bets.verdict]}",
+            reason=f"after {items} of {len(self._order)} items: {words[bets.verdict]}",
         )
 
 
 def _is_reference(case: ItemsCase, race: Race) -> bool:
     return case.subject.artifact.sha256 == race.reference.sha256
+
+
+def _batches(task: Task) -> list[list[Item]]:
+    """Return the items in one random order, in parts that cut no cluster apart."""
+    clusters: dict[str, list[Item]] = {}
+    for item in task.items:
+        clusters.setdefault(item.cluster or f"item {item.id}", []).append(item)
+    shuffled = list(clusters.values())
+    random.Random(RACE_SEED).shuffle(shuffled)
+    batches: list[list[Item]] = [[]]
+    for members in shuffled:
+        if len(batches[-1]) >= RACE_ITEMS:
+            batches.append([])
+        batches[-1] += members
+    return batches

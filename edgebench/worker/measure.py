@@ -16,7 +16,6 @@ from edgebench.device.conditions import snapshot
 from edgebench.device.sampler import Sampler
 from edgebench.device.system import cpu_times, foreign_cpu
 from edgebench.records.device import Snapshot
-from edgebench.records.energy import MIN_PERIODS
 from edgebench.records.messages import Trial
 from edgebench.records.settings import Workload
 from edgebench.worker.runtimes import Timed
@@ -25,6 +24,7 @@ WARM_UP_TOKENS = 8
 STABLE_VARIATION = 0.05
 MAX_WARM_UP_ROUNDS = 12
 MIN_IDLE_S = 1.0
+MARGIN = 1.1  # on what a meter needs
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,12 @@ def _return_to_prompt(session: Timed, workload: Workload) -> bool:
 
 
 def _rest(sampler: Sampler) -> None:
-    """Measure idle power, the model loaded: at least 20 periods of the slowest meter."""
-    if not sampler.slowest_s:
+    """Measure idle power, the model loaded, for as long as the slowest meter needs."""
+    if not sampler.window_s:
         return
     sampler.start()
     start = time.perf_counter_ns()
-    time.sleep(max(MIN_IDLE_S, 1.1 * MIN_PERIODS * sampler.slowest_s))
+    time.sleep(max(MIN_IDLE_S, MARGIN * sampler.window_s))
     sampler.add("idle", start, time.perf_counter_ns())
     sampler.stop()
 
@@ -138,18 +138,18 @@ def _trial(session: Timed, workload: Workload, sampler: Sampler) -> Trial:
 
 def _lengthen(session: Timed, workload: Workload, sampler: Sampler, trial: Trial) -> None:
     """Repeat a phase in one window until it is long enough for the slowest meter."""
-    wanted_s = MIN_PERIODS * sampler.slowest_s
     prompt = session.synthetic(workload.prompt_tokens)
-    if trial.prefill_s < wanted_s:
-        times = math.ceil(1.05 * wanted_s / trial.prefill_s)
+    if trial.prefill_s < sampler.window_s:
+        times = math.ceil(MARGIN * sampler.window_s / trial.prefill_s)
         start = time.perf_counter_ns()
         for _ in range(times):
             session.reset(workload.depth)
             session.prefill(prompt)
         end = time.perf_counter_ns()
         sampler.add("prefill", start, end, (times * len(prompt), len(prompt)))
-    if trial.decode_s < wanted_s:
-        times, tokens = math.ceil(1.05 * wanted_s / trial.decode_s), workload.generate_tokens
+    if trial.decode_s < sampler.window_s:  # asked anew: the meter's pace may have shown by now
+        times = math.ceil(MARGIN * sampler.window_s / trial.decode_s)
+        tokens = workload.generate_tokens
         start = time.perf_counter_ns()
         # A model that can't forget a part of its cache has no longer window of decode alone.
         if all(_decode_again(session, workload) for _ in range(times)):

@@ -120,8 +120,6 @@ class Server:
             runtime=session.info,
             warnings=session.warnings,
             load_s=load_s,
-            weights_bytes=session.weights_bytes,
-            kv_cache_bytes=session.kv_cache_bytes,
             vocabulary=_vocabulary(session),
             before=before,
         )
