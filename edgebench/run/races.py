@@ -19,7 +19,7 @@ from edgebench.run.case import CaseRun
 from edgebench.run.items import Answers
 from edgebench.run.transports import WorkerError
 from edgebench.stats.sequential import Race as Bets
-from edgebench.stats.sequential import race_alpha
+from edgebench.stats.sequential import cluster_means, race_alpha
 
 RACE_ITEMS = 32  # asked at a time
 RACE_SEED = 5
