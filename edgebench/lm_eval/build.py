@@ -19,11 +19,11 @@ from edgebench.errors import BadFileError, EdgebenchError, UsageError
 from edgebench.lm_eval.find import (
     PREFIX,
     SEEDS,
-    Found,
+    KnownTask,
     Wish,
     as_lm_eval_runs,
     check_settings,
-    find,
+    find_task,
     is_own,
     lm_eval_version,
     refuse,
@@ -56,12 +56,12 @@ def build(
     version = lm_eval_version()
     _check_folder(folder, safe_name(wish.name))
     with as_lm_eval_runs():
-        found = find(wish)
-        own = found.path is not None and is_own(found.path)
-        refuse_code(wish, found)
-        check_settings(wish.name, found.settings)
+        known = find_task(wish)
+        own = known.path is not None and is_own(known.path)
+        refuse_code(wish, known)
+        check_settings(wish.name, known.settings)
         with contextlib.nullcontext() if own or allow_code else sandboxed():
-            task = _loaded(wish, found)
+            task = _loaded(wish, known)
             header, rows = translated(wish.name, task)
     examples = int(task.get_config("num_fewshot") or 0)
     mark = f"{MARK} {version}: {wish.name}, {examples} examples before each item"
@@ -91,12 +91,12 @@ def cached(
     return build(bare, folder, include=include, allow_code=allow_code)
 
 
-def _loaded(wish: Wish, found: Found) -> Any:
+def _loaded(wish: Wish, known: KnownTask) -> Any:
     """Let lm-eval load the task's data and build its requests."""
     try:
-        task = found.manager.load([wish.name])["tasks"][wish.name]
+        task = known.manager.load([wish.name])["tasks"][wish.name]
     except Exception as error:  # noqa: BLE001 - datasets and tasks raise whatever they like
-        raise _not_loaded(wish.name, found, error) from None
+        raise _not_loaded(wish.name, known, error) from None
     _set_examples(wish, task)
     try:
         task.build_all_requests(limit=wish.limit)
@@ -107,14 +107,14 @@ def _loaded(wish: Wish, found: Found) -> Any:
     return task
 
 
-def _not_loaded(name: str, found: Found, error: Exception) -> BadFileError:
-    data = found.settings.get("dataset_path")
+def _not_loaded(name: str, known: KnownTask, error: Exception) -> BadFileError:
+    data = known.settings.get("dataset_path")
     origin = type(error).__module__.partition(".")[0]
     if not isinstance(error, OSError) and origin not in ("datasets", "huggingface_hub", "httpx"):
         return BadFileError(f"{PREFIX}{name}: lm-eval can't load it: {_first_line(error)}")
     hint = "go online and type this again: the task file that it makes needs no network"
-    if found.settings.get("dataset_kwargs"):
-        hint = f"check dataset_kwargs in {found.path}; or {hint}"
+    if known.settings.get("dataset_kwargs"):
+        hint = f"check dataset_kwargs in {known.path}; or {hint}"
     return BadFileError(
         f"{PREFIX}{name}: its data {data!r} can't be loaded: {_first_line(error)}", hint=hint
     )

@@ -39,7 +39,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Found:
+class KnownTask:
     """A task that lm-eval knows: its manager, its settings as written, and its file."""
 
     manager: Any
@@ -89,7 +89,7 @@ def as_lm_eval_runs() -> Iterator[None]:
         np.random.set_state(numpy)
 
 
-def find(wish: Wish) -> Found:
+def find_task(wish: Wish) -> KnownTask:
     """Return the task of a name; raise UsageError where it is a group's name, or nobody's."""
     try:
         from lm_eval.tasks import TaskManager
@@ -108,7 +108,7 @@ def find(wish: Wish) -> Found:
         names += manager.all_subtasks
         entry = manager.task_index.get(wish.name)
         if entry is not None and entry.kind in (Kind.TASK, Kind.PY_TASK):
-            return Found(manager, dict(entry.cfg or {}), entry.yaml_path)
+            return KnownTask(manager, dict(entry.cfg or {}), entry.yaml_path)
         if entry is not None and folders[0] in (str(wish.include), str(_own_folder())):
             raise _is_group(wish.name, manager)
     close = difflib.get_close_matches(wish.name, set(names), n=1, cutoff=0.5)
@@ -144,7 +144,7 @@ def text_of(path: Path) -> str:
 
 def _is_group(name: str, manager: Any) -> UsageError:
     names = sorted(set(_members(manager.task_index, name)))
-    some = ",".join(PREFIX + one for one in names[:SHOWN])
+    some = ",".join(PREFIX + task for task in names[:SHOWN])
     more = f",... ({len(names)} in all)" if len(names) > SHOWN else ""
     return UsageError(
         f"{PREFIX}{name} is a group of tasks",
@@ -163,8 +163,8 @@ def _members(index: Any, name: str, depth: int = 0) -> Iterator[str]:
     if entry.yaml_path is not None and not isinstance(listed, list):
         yield name
         return
-    for one in listed or entry.tags:
-        child = (one.get("task") or one.get("group")) if isinstance(one, dict) else one
+    for member in listed or entry.tags:
+        child = (member.get("task") or member.get("group")) if isinstance(member, dict) else member
         if isinstance(child, str):
             yield from _members(index, child, depth + 1)
 
@@ -180,11 +180,11 @@ def refuse(name: str, reason: str) -> NoReturn:
     )
 
 
-def refuse_code(wish: Wish, found: Found) -> None:
+def refuse_code(wish: Wish, known: KnownTask) -> None:
     """Refuse a task whose file brings code and is not lm-eval's own."""
-    brought = list(_code(found.path, set())) if found.path else []
-    settings = found.settings
-    if not (found.path and is_own(found.path)):
+    brought = list(_code(known.path, set())) if known.path else []
+    settings = known.settings
+    if not (known.path and is_own(known.path)):
         if settings.get("dataset_path") in PICKLED:
             brought.append(f"dataset_path: {settings['dataset_path']} unpickles files")
         if str(settings.get("use_prompt") or "").startswith("promptsource"):
@@ -217,13 +217,13 @@ def _code(path: Path, seen: set[Path]) -> Iterator[str]:
         if not node.tag.startswith("tag:yaml.org,2002:") or ":python/" in node.tag:
             yield f"{node.tag} {node.value} ({path.name}, line {node.start_mark.line + 1})"
         elif isinstance(node, yaml.MappingNode):
-            waiting += [one for pair in node.value for one in pair]
+            waiting += [child for pair in node.value for child in pair]
         elif isinstance(node, yaml.SequenceNode):
             waiting += node.value
     for key, value in root.value if isinstance(root, yaml.MappingNode) else ():
         if key.value == "include":
-            for one in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-                yield from _code(path.parent / str(one.value), seen)
+            for included in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                yield from _code(path.parent / str(included.value), seen)
 
 
 def check_settings(name: str, settings: dict[str, Any]) -> None:
@@ -243,9 +243,9 @@ def check_settings(name: str, settings: dict[str, Any]) -> None:
         refuse(name, "it runs what the model writes")
     if int(settings.get("repeats") or 1) > 1:
         refuse(name, f"it asks each item {settings['repeats']} times")
-    for one in settings.get("metric_list") or ():
-        metric = str(one.get("metric"))
-        if one.get("hf_evaluate") or metric not in metric_registry:
+    for metric_settings in settings.get("metric_list") or ():
+        metric = str(metric_settings.get("metric"))
+        if metric_settings.get("hf_evaluate") or metric not in metric_registry:
             refuse(name, f"its metric {metric[-100:]!r} is none of lm-eval's own")
 
 

@@ -221,13 +221,13 @@ class EdgebenchLM(LM):  # type: ignore[misc]
 def _only_artifact(path: str) -> Artifact:
     from edgebench.sources.artifacts import find_artifacts
 
-    found = find_artifacts([Path(path)])
-    if len(found) != 1:
+    artifacts = find_artifacts([Path(path)])
+    if len(artifacts) != 1:
         raise UsageError(
-            f"{path} holds {len(found)} artifacts",
-            hint=f"give one: artifact={Path(path) / Path(found[0].path).parent.name}",
+            f"{path} holds {len(artifacts)} artifacts",
+            hint=f"give one: artifact={Path(path) / Path(artifacts[0].path).parent.name}",
         )
-    return found[0]
+    return artifacts[0]
 
 
 def _settings(changes: Mapping[str, object]) -> Settings:

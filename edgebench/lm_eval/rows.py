@@ -37,7 +37,7 @@ def translated(name: str, task: Any) -> tuple[Row, list[Row]]:
 
 
 def _by_doc(task: Any) -> Iterator[tuple[str, list[Any]]]:
-    for doc_id, requests in itertools.groupby(task.instances, key=lambda one: one.doc_id):
+    for doc_id, requests in itertools.groupby(task.instances, key=lambda request: request.doc_id):
         yield str(doc_id), list(requests)
 
 
@@ -53,9 +53,9 @@ def _metric(name: str, task: Any, wanted: Sequence[str]) -> str:
 
 
 def _plain_filters(name: str, task: Any) -> None:
-    for one in task.get_config("filter_list") or ():
-        if [step.get("function") for step in one["filter"]] != ["take_first"]:
-            refuse(name, f"its filter {one['name']!r} changes what is scored")
+    for filtering in task.get_config("filter_list") or ():
+        if [step.get("function") for step in filtering["filter"]] != ["take_first"]:
+            refuse(name, f"its filter {filtering['name']!r} changes what is scored")
 
 
 def _choices(name: str, task: Any) -> tuple[Row, list[Row]]:
@@ -117,8 +117,8 @@ def _generations(name: str, task: Any) -> tuple[Row, list[Row]]:
     fields = {"schema": "generation", "metric": "exact_match", **_limits(name, task)}
     asked = [(doc_id, requests[0]) for doc_id, requests in _by_doc(task)]
     rows = [
-        {"id": doc_id, "question": one.args[0], "answers": _targets(task, one.doc)}
-        for doc_id, one in asked
+        {"id": doc_id, "question": request.args[0], "answers": _targets(task, request.doc)}
+        for doc_id, request in asked
     ]
     step = max(1, len(asked) // PROBED)
     fields |= _reading(name, task, [one for _, one in asked][::step])
@@ -159,7 +159,7 @@ def _targets(task: Any, doc: Any) -> list[str]:
     if task.get_config("doc_to_choice") is not None:
         target = task.doc_to_choice(doc)[target]
     if task.multiple_target and isinstance(target, list):
-        return [str(one) for one in target]
+        return [str(answer) for answer in target]
     return [str(target)]
 
 
@@ -171,9 +171,9 @@ def _reading(name: str, task: Any, requests: Sequence[Any]) -> Row:
     chain, pattern = _filter(name, task)
     patterns = [pattern, pattern + r"(?<!\.)"] if pattern else [None]
     judged = [
-        (text, _targets(task, one.doc), _judged(task, chain, one, text))
-        for one in requests
-        for text in _probes(task, one, requests[0], pattern)
+        (text, _targets(task, request.doc), _judged(task, chain, request, text))
+        for request in requests
+        for text in _probes(task, request, requests[0], pattern)
     ]
     if any(right for _, _, right in judged):
         for normalise, one in itertools.product(("none", "squad"), patterns):
@@ -181,7 +181,11 @@ def _reading(name: str, task: Any, requests: Sequence[Any]) -> Row:
             if all(right == _ours(text, targets, how) for text, targets, right in judged):
                 fields = {"answer_pattern": one} if one else {}
                 return fields | ({"normalise": normalise} if normalise != "none" else {})
-    said = [one for one in task.get_config("metric_list") or () if one["metric"] == "exact_match"]
+    said = [
+        metric
+        for metric in task.get_config("metric_list") or ()
+        if metric["metric"] == "exact_match"
+    ]
     options = sorted(set(said[0] if said else ()) - {"metric", "aggregation", "higher_is_better"})
     return refuse(
         name,
@@ -192,7 +196,7 @@ def _reading(name: str, task: Any, requests: Sequence[Any]) -> Row:
 
 def _ours(text: str, targets: Sequence[str], how: Generation) -> bool:
     # As load.py reads the answers of a row.
-    answers = [extracted(one, how.answer_pattern) or one.strip() for one in targets]
+    answers = [extracted(answer, how.answer_pattern) or answer.strip() for answer in targets]
     return is_right(text, answers, how)[0]
 
 
@@ -200,8 +204,8 @@ def _filter(name: str, task: Any) -> tuple[Any, str | None]:
     """Return the filter of the task that our format can say, and its regular expression."""
     listed = task.get_config("filter_list") or [{"name": "none", "filter": []}]
     usable = []
-    for place, one in enumerate(listed):
-        steps = [step for step in one["filter"] if step.get("function") != "take_first"]
+    for place, filtering in enumerate(listed):
+        steps = [step for step in filtering["filter"] if step.get("function") != "take_first"]
         patterns = [step for step in steps if step.get("function") == "regex"]
         others = {step.get("function") for step in steps} - {"regex", "remove_whitespace"}
         first = all(int(step.get("group_select") or 0) == 0 for step in patterns)
@@ -210,7 +214,7 @@ def _filter(name: str, task: Any) -> tuple[Any, str | None]:
             pattern = patterns[0].get("regex_pattern", default) if patterns else None
             usable.append((task._filters[place], pattern))
     if len(usable) != 1:
-        names = ", ".join(str(one["name"]) for one in listed)
+        names = ", ".join(str(filtering["name"]) for filtering in listed)
         refuse(name, f"of its filters ({names}), {len(usable)} can be said in a task file, not 1")
     return usable[0]
 
@@ -231,13 +235,13 @@ def _probes(task: Any, request: Any, other: Any, pattern: str | None) -> Iterato
     before = re.sub(r"\\(.)", r"\1", head) if pattern else ""
     after = re.sub(r"\\(.)", r"\1", tail.rpartition(")")[2]) if pattern else ""
     for target in (*_targets(task, request.doc), *_targets(task, other.doc)):
-        found = extracted(target, pattern) or target.strip()
-        turned = found.lower() if found != found.lower() else found[:1].upper() + found[1:]
-        pointed = f"{found[:-1]}.{found[-1:]}"
-        variants = (found, turned, pointed, found + ".", "-" + found, "the " + found)
-        for one in (*variants, found + " or so", target):
-            yield one
-            yield f" {one}\n"
-            yield f"So {before}{one}{after}"
-            yield f"{before}{one}{after}\nmore words"
+        answer = extracted(target, pattern) or target.strip()
+        turned = answer.lower() if answer != answer.lower() else answer[:1].upper() + answer[1:]
+        pointed = f"{answer[:-1]}.{answer[-1:]}"
+        variants = (answer, turned, pointed, answer + ".", "-" + answer, "the " + answer)
+        for variant in (*variants, answer + " or so", target):
+            yield variant
+            yield f" {variant}\n"
+            yield f"So {before}{variant}{after}"
+            yield f"{before}{variant}{after}\nmore words"
     yield from ("", " ", "[invalid]")

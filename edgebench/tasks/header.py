@@ -111,7 +111,7 @@ def _fault(path: Path, error: ValidationError, lined: LinedYaml) -> BadFileError
     place = f"{path}, line {lined.line(*first['loc'])}"
     if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
         field = str(first["loc"][0])
-        known = [one.alias or name for name, one in Header.model_fields.items()]
+        known = [info.alias or name for name, info in Header.model_fields.items()]
         return BadFileError(f"{place}, {field}: no such field", hint=nearest(field, known))
     return BadFileError(f"{place}, {first_fault(error)}")
 

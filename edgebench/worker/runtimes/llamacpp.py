@@ -260,12 +260,12 @@ class LlamaCppSession:
 
     def decode(self, count: int) -> list[int]:
         """Evaluate `count` synthetic tokens one by one; return the time after each."""
-        api, one = self._api, self._one
+        api, cell = self._api, self._one
         synchronize, context = api.llama_synchronize, self._context
-        batch = api.llama_batch_get_one(one, 1)
+        batch = api.llama_batch_get_one(cell, 1)
         times = []
         for token in self.synthetic(count):
-            one[0] = token
+            cell[0] = token
             self._decode(batch)
             synchronize(context)
             times.append(time.perf_counter_ns())
@@ -304,14 +304,14 @@ class LlamaCppSession:
 
     def _score_batch(self, groups: Sequence[Group], trunk: int) -> list[Score]:
         api = self._api
-        cost = sum(one.cost(trunk) for one in groups)
+        cost = sum(group.cost(trunk) for group in groups)
         if cost > min(self.info.batch, self.info.context - trunk):
             raise EdgebenchError(
                 f"an item of {cost} tokens is longer than the context of {self.info.context}"
             )
         filler = Filler(api, cost, self._sequences)
         try:
-            targets = [row for one in groups for row in filler.add(one, trunk)]
+            targets = [row for group in groups for row in filler.add(group, trunk)]
             if trunk:
                 for sequence in range(1, filler.next_sequence):
                     api.llama_memory_seq_cp(self._memory, 0, sequence, 0, trunk)

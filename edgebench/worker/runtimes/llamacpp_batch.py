@@ -21,19 +21,19 @@ class Filler:
         self.rows = 0
         self.next_sequence = 1
 
-    def add(self, one: Group, trunk: int) -> list[list[tuple[int, int]]]:
+    def add(self, group: Group, trunk: int) -> list[list[tuple[int, int]]]:
         """Add a group's tokens; return for each span its rows of logits and their targets."""
         first = self.next_sequence
-        self.next_sequence += len(one.spans)
+        self.next_sequence += len(group.spans)
         everyone = range(first, self.next_sequence)
-        context = one.spans[0].tokens
-        for position in range(trunk, one.shared):
-            self._add(context[position], position, everyone, position == one.shared - 1)
+        context = group.spans[0].tokens
+        for position in range(trunk, group.shared):
+            self._add(context[position], position, everyone, position == group.shared - 1)
         last_shared = self.rows - 1
         targets = []
-        for sequence, span in zip(everyone, one.spans, strict=True):
-            rows = [(last_shared, span.tokens[one.shared])]
-            for position in range(one.shared, len(span.tokens) - 1):
+        for sequence, span in zip(everyone, group.spans, strict=True):
+            rows = [(last_shared, span.tokens[group.shared])]
+            for position in range(group.shared, len(span.tokens) - 1):
                 self._add(span.tokens[position], position, (sequence,), True)
                 rows.append((self.rows - 1, span.tokens[position + 1]))
             targets.append(rows)

@@ -137,18 +137,18 @@ class OnnxSession(CheckpointRoles):
         scores: list[Score] = []
         for batch in pack(groups, trunk, min(BUDGET, room), most):
             self._history.keep(trunk)
-            if self._trees and sum(one.cost(trunk) for one in batch) <= room:
+            if self._trees and sum(group.cost(trunk) for group in batch) <= room:
                 scores += _branch(self._trees, batch, trunk)
             else:
-                scores += [score for one in batch for score in self._one_by_one(one)]
+                scores += [score for group in batch for score in self._one_by_one(group)]
         return scores
 
-    def _one_by_one(self, one: Group) -> list[Score]:
+    def _one_by_one(self, group: Group) -> list[Score]:
         # The context alone first, so that all continuations are treated alike: what an int8 graph
         # makes of a token depends on the tokens evaluated with it.
-        self._history.become(one.spans[0].tokens[: one.shared - 1])
+        self._history.become(group.spans[0].tokens[: group.shared - 1])
         scores = []
-        for span in one.spans:
+        for span in group.spans:
             scores += scores_of(self._history.scored(span), [targets_of(span)])
         return scores
 
@@ -301,15 +301,17 @@ def _warnings(
 
 def _kv_type(session: Any) -> str:
     inputs = session.get_inputs()
-    return next(NUMPY_TYPES[one.type] for one in inputs if one.name.startswith("past_key_values."))
+    return next(
+        NUMPY_TYPES[value.type] for value in inputs if value.name.startswith("past_key_values.")
+    )
 
 
 def _kv_bytes(session: Any, room: int) -> int:
     total = 0
-    for one in session.get_inputs():
-        if one.name.startswith("past_key_values."):
-            width = 2 if NUMPY_TYPES[one.type] == "float16" else 4
-            total += int(one.shape[1]) * int(one.shape[3]) * room * width
+    for value in session.get_inputs():
+        if value.name.startswith("past_key_values."):
+            width = 2 if NUMPY_TYPES[value.type] == "float16" else 4
+            total += int(value.shape[1]) * int(value.shape[3]) * room * width
     return total
 
 

@@ -148,11 +148,11 @@ class GrowingCache:
             return
         kept = []
         for index, name in enumerate(self._past):
-            one = self._inputs[name]
+            past = self._inputs[name]
             if length:
                 part = np.ascontiguousarray(self._values[index].numpy()[:, :, :length])
             else:
-                part = np.zeros([1, one.shape[1], 0, one.shape[3]], NUMPY_TYPES[one.type])
+                part = np.zeros([1, past.shape[1], 0, past.shape[3]], NUMPY_TYPES[past.type])
             kept.append(self._ort.OrtValue.ortvalue_from_numpy(part))
         self._values, self.length = kept, length
 
@@ -183,17 +183,17 @@ class GrowingCache:
 
 
 def inputs_of(session: Any) -> dict[str, Any]:
-    found = {one.name: one for one in session.get_inputs()}
-    return found | {one.name: one for one in session.get_overridable_initializers()}
+    inputs = {value.name: value for value in session.get_inputs()}
+    return inputs | {value.name: value for value in session.get_overridable_initializers()}
 
 
 def outputs_of(session: Any) -> dict[str, Any]:
-    found = {one.name: one for one in session.get_outputs()}
-    if "logits" not in found or not isinstance(found["logits"].shape[-1], int):
+    outputs = {value.name: value for value in session.get_outputs()}
+    if "logits" not in outputs or not isinstance(outputs["logits"].shape[-1], int):
         raise BadFileError("the graph has no output 'logits' of a fixed vocabulary")
-    if not any(one.name.startswith("past_key_values.") for one in session.get_inputs()):
+    if not any(value.name.startswith("past_key_values.") for value in session.get_inputs()):
         raise BadFileError(
             "the graph keeps no past_key_values, so each token would evaluate all before it",
             hint="export it with past: edgebench export DIR --format onnx",
         )
-    return found
+    return outputs

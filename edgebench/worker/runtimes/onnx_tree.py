@@ -59,26 +59,26 @@ def tree_graph(path: Path) -> TreeGraph | None:
         del node.input[:]
         node.input.extend(inputs)
     _add_inputs(model.graph)
-    windows = [one for node in attention if (one := _number(node, "local_window_size")) > 0]
+    windows = [size for node in attention if (size := _number(node, "local_window_size")) > 0]
     return TreeGraph(model.SerializeToString(), min(windows, default=None))
 
 
 def _add_inputs(graph: Any) -> None:
     from onnx import TensorProto, helper
 
-    past = next(one for one in graph.input if one.name.startswith("past_key_values."))
+    past = next(value for value in graph.input if value.name.startswith("past_key_values."))
     shapes = {
         BIAS: (past.type.tensor_type.elem_type, [1, 1, "sequence_length", "seen_length"]),
         POSITIONS: (TensorProto.INT64, [1, "sequence_length"]),
     }
-    present = {one.name for one in graph.input}
+    present = {value.name for value in graph.input}
     for name, (kind, shape) in shapes.items():
         if name not in present:
             graph.input.append(helper.make_tensor_value_info(name, kind, shape))
 
 
 def _number(node: Any, name: str) -> int:
-    return next((int(one.i) for one in node.attribute if one.name == name), 0)
+    return next((int(attribute.i) for attribute in node.attribute if attribute.name == name), 0)
 
 
 @dataclass
@@ -118,18 +118,18 @@ class Tree:
 def grow(groups: Sequence[Group], trunk: int) -> Tree:
     """Make a tree of groups whose spans all begin with the same `trunk` tokens."""
     tree = Tree(trunk)
-    ends = [tree.add(_context(one)[trunk:-1], trunk, -1) for one in groups]
+    ends = [tree.add(_context(group)[trunk:-1], trunk, -1) for group in groups]
     tree.tail = len(tree.tokens)
-    for one, end in zip(groups, ends, strict=True):
-        last = tree.add(_context(one)[-1:], one.shared - 1, end)
-        for span in one.spans:
-            own = span.tokens[one.shared :]
+    for group, end in zip(groups, ends, strict=True):
+        last = tree.add(_context(group)[-1:], group.shared - 1, end)
+        for span in group.spans:
+            own = span.tokens[group.shared :]
             first = len(tree.tokens)
-            tree.add(own[:-1], one.shared, last)
+            tree.add(own[:-1], group.shared, last)
             rows = [last, *range(first, first + len(own) - 1)]
             tree.targets.append([(row - tree.tail, t) for row, t in zip(rows, own, strict=True)])
     return tree
 
 
-def _context(one: Group) -> tuple[int, ...]:
-    return one.spans[0].tokens[: one.shared]
+def _context(group: Group) -> tuple[int, ...]:
+    return group.spans[0].tokens[: group.shared]

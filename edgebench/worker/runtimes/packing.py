@@ -88,13 +88,13 @@ def pack(
     """
     batches: list[list[Group]] = []
     tokens = sequences = 0
-    for one in groups:
-        cost, count = one.cost(trunk), len(one.spans)
+    for member in groups:
+        cost, count = member.cost(trunk), len(member.spans)
         full = tokens + cost > max_tokens or sequences + count > max_sequences
         if not batches or full:
             batches.append([])
             tokens = sequences = 0
-        batches[-1].append(one)
+        batches[-1].append(member)
         tokens += cost
         sequences += count
     return batches

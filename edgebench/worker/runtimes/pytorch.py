@@ -157,7 +157,9 @@ def _array(logits: Any) -> Any:
 
 def _weights_bytes(model: Any) -> int:
     """Return the bytes of the weights, shared ones once."""
-    seen = {one.data_ptr(): one.numel() * one.element_size() for one in model.parameters()}
+    seen = {
+        weight.data_ptr(): weight.numel() * weight.element_size() for weight in model.parameters()
+    }
     return sum(seen.values())
 
 

@@ -145,9 +145,9 @@ def measure_reference(
     with _workers(session) as run:
         for index, logits in _evaluated(session, tokens, progress):
             targets = tokens[index, FIRST + 1 :]
-            found = run(partial(_keep, logits, targets, draws, index * ROWS, exact))
-            rows.append([row[:3] for row in found])
-            likely, sampled = zip(*(row[3:] for row in found), strict=True)
+            kept = run(partial(_keep, logits, targets, draws, index * ROWS, exact))
+            rows.append([row[:3] for row in kept])
+            likely, sampled = zip(*(row[3:] for row in kept), strict=True)
             packed.append(pack(_part(likely), _part(sampled)))
     figures = np.array(rows, np.float64)
     return Reference(
@@ -225,9 +225,9 @@ def measure_divergence(
             _check_ids(likely.ids, session, reference)
             sampled = _below(sampled, common)
             targets = reference.tokens[index, FIRST + 1 :]
-            a, b = (np.split(one.ids, one.counts.cumsum()[:-1]) for one in (likely, sampled))
-            found = run(partial(_look_up, logits[:, :common], targets, a, b))
-            nll[index], tops, q_likely, q_sampled = zip(*found, strict=True)
+            a, b = (np.split(part.ids, part.counts.cumsum()[:-1]) for part in (likely, sampled))
+            looked_up = run(partial(_look_up, logits[:, :common], targets, a, b))
+            nll[index], tops, q_likely, q_sampled = zip(*looked_up, strict=True)
             same[index] = np.array(tops) == reference.top[index]
             rest = reference.rest[index].astype(np.float64)
             bound[index], masses = _bounds(likely, rest, reference.exact, np.concatenate(q_likely))

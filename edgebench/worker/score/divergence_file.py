@@ -88,15 +88,15 @@ def pack(likely: Part, sampled: Part) -> bytes:
     """Pack a chunk: counts, then steps from id to id and levels, in planes of bytes, deflated."""
     import numpy as np
 
-    raw = [one.counts.astype("<u4").tobytes() for one in (likely, sampled)]
-    for one in (likely, sampled):
-        steps = np.diff(one.ids, prepend=0)
-        first = _firsts(one.counts)
-        steps[first] = one.ids[first]
+    raw = [part.counts.astype("<u4").tobytes() for part in (likely, sampled)]
+    for part in (likely, sampled):
+        steps = np.diff(part.ids, prepend=0)
+        first = _firsts(part.counts)
+        steps[first] = part.ids[first]
         raw += [(steps >> shift).astype(np.uint8).tobytes() for shift in (0, 8, 16)]
-        raw += [(one.levels >> shift).astype(np.uint8).tobytes() for shift in (0, 8)]
+        raw += [(part.levels >> shift).astype(np.uint8).tobytes() for shift in (0, 8)]
     packer = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
-    return b"".join([*(packer.compress(one) for one in raw), packer.flush()])
+    return b"".join([*(packer.compress(plane) for plane in raw), packer.flush()])
 
 
 def _firsts(counts: Any) -> Any:
@@ -153,7 +153,7 @@ def save(path: Path, reference: Reference) -> None:
     arrays = [getattr(reference, name).astype(kind).tobytes() for name, kind in _ARRAYS.items()]
     header = json.dumps({
         "vocabulary": reference.vocabulary, "exact": reference.exact,
-        "text_bytes": reference.text_bytes, "sizes": [len(one) for one in reference.packed],
+        "text_bytes": reference.text_bytes, "sizes": [len(chunk) for chunk in reference.packed],
     }).encode()  # fmt: skip
     content = b"".join([struct.pack("<I", len(header)), header, *arrays, *reference.packed])
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
@@ -192,7 +192,7 @@ def _read(header: Any, body: bytes) -> Reference:
 
     vocabulary, text_bytes, sizes = (header[key] for key in ("vocabulary", "text_bytes", "sizes"))
     exact = float(header["exact"])
-    if not all(type(one) is int and one > 0 for one in (vocabulary, text_bytes, *sizes)):
+    if not all(type(count) is int and count > 0 for count in (vocabulary, text_bytes, *sizes)):
         raise ValueError("its header holds no counts")
     if vocabulary > LARGEST_VOCABULARY or not 1e-9 <= exact < 1 or len(sizes) < 2:
         raise ValueError("its header is out of range")
@@ -203,13 +203,16 @@ def _read(header: Any, body: bytes) -> Reference:
         at += arrays[name].nbytes
     if at + sum(sizes) != len(body):
         raise ValueError("its parts are not as long as its header says")
-    if any(((one < 0) | (one >= vocabulary)).any() for one in (arrays["tokens"], arrays["top"])):
+    if any(
+        ((tokens < 0) | (tokens >= vocabulary)).any()
+        for tokens in (arrays["tokens"], arrays["top"])
+    ):
         raise ValueError("its tokens are out of range")
     finite = np.isfinite(arrays["nll"]).all() and np.isfinite(arrays["rest"]).all()
     if not finite or not ((arrays["rest"] >= 0) & (arrays["rest"] <= 1)).all():
         raise ValueError("its masses are out of range")
     ends = [at + sum(sizes[:index]) for index in range(len(sizes) + 1)]
     packed = tuple(body[a:b] for a, b in itertools.pairwise(ends))
-    for one in packed:
-        unpack(one, vocabulary)
+    for chunk in packed:
+        unpack(chunk, vocabulary)
     return Reference(vocabulary, exact, text_bytes, packed=packed, **arrays)
