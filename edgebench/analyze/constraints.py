@@ -188,7 +188,7 @@ def _judged_loss(task: TaskFigures, limit: float, alphas: tuple[float, float]) -
     if task.race and task.race.about == "model" and task.difference:
         return _by_interval("max-accuracy-loss", _as_loss(task.difference), limit, task.task)
     answers = answers_of(task)
-    verdict = loses_at_most(*answers, limit, alphas[0])
+    verdict = loses_at_most(*answers, limit)
     p_holds, p_worse, reason = verdict.p_holds, verdict.p_worse, ""
     if task.race:  # its items flatter what it stopped for
         p_holds, p_worse = 5 * p_holds, 5 * p_worse

@@ -17,8 +17,8 @@ from edgebench.report.format import counted, plain, point_words
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
-def group_notes(group: Group) -> list[str]:
-    """Return all notes of a group's main table."""
+def main_notes(group: Group) -> list[str]:
+    """Return the notes of a group's main table."""
     rows = group.rows
     first = group.tasks[:1]
     return [
@@ -27,6 +27,13 @@ def group_notes(group: Group) -> list[str]:
         *(note for name in first for note in task_notes(rows, name)),
         *(note for name in first for note in _difference_notes(rows, name)),
         *(note for name in first for note in no_worse_note(rows, name)),
+    ]
+
+
+def group_notes(group: Group) -> list[str]:
+    """Return what is to be known of all of a group's tables."""
+    rows = group.rows
+    return [
         *_artifact_notes(rows),
         *(f"! {note}" for note in standing_out(rows)),
         *(f"! {plain(row.level, 20)}: {plain(it.words)}" for row in rows for it in row.failures),

@@ -128,8 +128,10 @@ def suggestion(groups: Sequence[Group], device: str, where: str | None) -> str:
     rows = [row for group in groups for row in group.rows]
     output = ["--output", where] if where else []
     if not timed and rows:
-        folders = list(dict.fromkeys(os.path.dirname(place(row)) or place(row) for row in rows))
-        paths = folders if len(folders) == 1 else [place(row) for row in rows]
+        paths = list(dict.fromkeys(place(row) for row in rows))
+        folders = {os.path.dirname(path) for path in paths} - {""}
+        if len(paths) > 1 and len(folders) == 1:
+            paths = list(folders)
         words = ["edgebench", "profile", *paths, "--device", device, "--tasks", "none"]
         return shlex.join([*words, *output])
     if not rows:

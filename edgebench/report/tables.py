@@ -23,7 +23,7 @@ from edgebench.report.format import (
     points,
     with_interval,
 )
-from edgebench.report.notes import group_notes, rounded, task_notes, text_notes
+from edgebench.report.notes import group_notes, main_notes, rounded, task_notes, text_notes
 from edgebench.report.terminal import print_sections
 from edgebench.report.verdicts import verdict
 
@@ -106,7 +106,7 @@ def _main_table(group: Group) -> list[Table]:
     lines = [Line(group, row, row.task(name)) for row in group.rows]
     rows = tuple(tuple(cell(line) for _, cell in shown) for line in lines)
     columns = tuple(Column(figure.header.format(**words), figure.rank) for figure, _ in shown)
-    table = Table("", columns, rows).filled()
+    table = Table("", columns, rows, tuple(main_notes(group))).filled()
     told = {column.name for column in table.columns} - {"level", "file"}
     return [table] if told or not group.texts else []
 

@@ -23,7 +23,8 @@ def verdict(group: Group) -> list[str]:
     timed = [row for row in group.rows if row.decode]
     if not timed:
         return _without_speed(group)
-    fastest = max(timed, key=_decode)
+    # The baseline is what the sentence compares with; alone it is all there is to tell.
+    fastest = max(timed, key=lambda row: (not _is_baseline(row, group), _decode(row)))
     sentences = [_sentence(fastest, group)]
     safe = [row for row in timed if _is_safe(row, group) and _decode(row) < _decode(fastest)]
     if safe and not _is_safe(fastest, group):
@@ -66,11 +67,16 @@ def _speed_words(row: Row, baseline: str) -> str:
         return row.level
     value = ratio.ratio.value
     if ratio.ratio.bounds is None:
-        return f"{row.level} looks {number(value)} times as fast as {baseline} (no interval yet)"
-    low, high = (number(end) for end in ratio.ratio.bounds)
+        return f"{row.level} looks {_times(value)} times as fast as {baseline} (no interval yet)"
+    low, high = (_times(end) for end in ratio.ratio.bounds)
     if not ratio.is_shown:
         return f"{row.level} can't be told from {baseline} in speed ({low} to {high} times)"
-    return f"{row.level} is {number(value)} times as fast as {baseline} ({low} to {high})"
+    return f"{row.level} is {_times(value)} times as fast as {baseline} ({low} to {high})"
+
+
+def _times(value: float) -> str:
+    """Return a ratio with one digit, near 1 with two: 2.2, 1.03."""
+    return f"{value:.2f}" if 0.8 < value < 1.25 else f"{value:.1f}"
 
 
 def _space(row: Row, whole: int) -> str:

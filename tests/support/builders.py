@@ -120,21 +120,22 @@ def make_speed(
     )
 
 
-def make_energy(j_per_token: float, margin: float = 0.0) -> Energy:
+def make_energy(j_per_token: float, margin: float = 0.0, **changes: Any) -> Energy:
     """Return the energy of one source whose decode costs `j_per_token`."""
     phase = PhaseEnergy(
         gross_j=make_estimate(32 * j_per_token),
         net_j=make_estimate(32 * j_per_token),
         j_per_token=make_estimate(j_per_token, margin),
     )
-    return Energy(
-        source="known",
-        rails=("VDD_IN",),
-        kind="measured",
-        period_s=0.1,
-        idle_w=make_estimate(1),
-        decode=phase,
-    )
+    fields: dict[str, Any] = {
+        "source": "known",
+        "rails": ("VDD_IN",),
+        "kind": "measured",
+        "period_s": 0.1,
+        "idle_w": make_estimate(1),
+        "decode": phase,
+    }
+    return Energy(**(fields | changes))
 
 
 def make_accuracy(correct: Sequence[bool], **changes: Any) -> Accuracy:

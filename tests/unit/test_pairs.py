@@ -6,18 +6,16 @@ import csv
 import io
 from collections.abc import Sequence
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from support.builders import make_accuracy, make_artifact, make_estimate, make_run, make_task_run
 
 from edgebench.analyze.compare import Group, compare
 from edgebench.analyze.rows import TaskFigures, summarize
 from edgebench.records.accuracy import Divergence, ItemResult, RaceResult
 from edgebench.records.run import Run
-from edgebench.report.tables import as_csv, as_markdown
-from edgebench.stats.resampling import clustered_sign_flip
+from edgebench.report.csv_file import as_csv
+from edgebench.report.markdown import as_markdown
+from edgebench.report.tables import sections
 
 
 def answered(level: str, correct: Sequence[bool], **changes: object) -> Run:
@@ -39,7 +37,7 @@ def test_no_worse_is_shown_not_assumed() -> None:
     many = figures([answered("f16", [True] * 300), answered("q8_0", [True] * 300)])["q8_0"]
     assert (few.no_worse, many.no_worse) == ("open", "holds")
     assert few.items_needed
-    assert few.items_needed < 270
+    assert few.items_needed < 1000
     assert many.items_needed == 0
 
 
@@ -86,35 +84,12 @@ def test_few_disagreements_leave_clustered_intervals_their_width() -> None:
     assert figures(runs, margin=0.01)["q8_0"].no_worse == "open"
 
 
-def test_flipping_clusters_errs_as_often_as_it_says() -> None:
-    """Under no difference, p is below 5 % in 5 % of 600 problems with unlike clusters."""
-    rng = np.random.default_rng(7)
-    errors = 0
-    for _ in range(600):
-        sizes = rng.integers(1, 9, size=30)
-        clusters = np.repeat(np.arange(30), sizes)
-        effects = np.repeat(rng.normal(0, 0.5, 30), sizes)
-        values = np.sign(np.round(effects + rng.normal(0, 0.4, len(clusters))))
-        errors += clustered_sign_flip(values.tolist(), clusters.tolist()) < 0.05
-    assert 0.03 < errors / 600 < 0.075
-
-
-@given(st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=2, max_size=40))
-def test_flipped_p_value_is_a_probability_and_has_no_side(values: list[float]) -> None:
-    """Swapping the levels changes nothing."""
-    clusters = [index // 2 for index in range(len(values))]
-    if len(set(clusters)) < 2:
-        return
-    p = clustered_sign_flip(values, clusters)
-    assert 0 < p <= 1
-    assert clustered_sign_flip([-value for value in values], clusters) == p
-
-
-def race(verdict: str, reference: str = "tiny-f16") -> RaceResult:
+def race(verdict: str, reference: str = "tiny-f16", about: str = "model") -> RaceResult:
     """Return a race's end after 40 of 300 items."""
     return RaceResult.model_validate({
         "reference": reference, "tolerance": 0.02, "verdict": verdict, "items": 40,
         "population": 300, "bounds": make_estimate(0.0, 0.015, 40), "reason": "known",
+        "about": about,
     })  # fmt: skip
 
 
@@ -127,6 +102,16 @@ def test_race_is_taken_with_its_own_bounds() -> None:
     found = figures(runs)["q8_0"]
     assert (found.no_worse, found.margin, found.p_value) == ("holds", 0.02, None)
     assert found.difference == make_estimate(0.0, 0.015, 40)
+
+
+def test_race_of_0_1_is_judged_again_from_its_items() -> None:
+    """Its verdict was about its list: 40 like answers show nothing of a loss of 2 points."""
+    runs = [
+        answered("f16", [True] * 60, population=300),
+        answered("q8_0", [True] * 40, population=300, race=race("within", about="list")),
+    ]
+    found = figures(runs)["q8_0"]
+    assert (found.no_worse, found.margin, found.p_value) == ("open", 0.02, None)
 
 
 def test_race_against_another_reference_says_nothing_here() -> None:
@@ -178,9 +163,9 @@ def tables() -> list[Group]:
 
 def test_each_task_and_text_has_a_table() -> None:
     """The second task and the text follow the first table; names can't break the markup."""
-    text = as_markdown(tables())
+    text = as_markdown(sections(tables()))
     assert "**more\\|x**" in text
-    assert "| level | right | against f16 | p (Holm) | loses at most 1 points |" in text
+    assert "| level | right | against f16 | p (Holm) | loses at most 1 point |" in text
     assert "| q8_0 | 0.004 (0.0036–0.0044) | 0.02 | 90.0 % (89.0–91.0) | 20.0 | 0.9000 |" in text
     assert "| f16 | reference |" in text
 
