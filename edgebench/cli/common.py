@@ -24,28 +24,35 @@ def common(function: F) -> F:
         function
     )
     return click.option(
-        "--debug", is_flag=True, is_eager=True, expose_value=False, callback=set_debug,
+        "--debug",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=set_debug,
         help="Print a traceback with an error.",
-    )(function)  # fmt: skip
+    )(function)
 
 
 def converter_options(function: F) -> F:
     """Add what conversions need to know of a checkpoint."""
     options = (
         click.option(
-            "--pre-tokenizer", metavar="NAME",
+            "--pre-tokenizer",
+            metavar="NAME",
             help="How the tokenizer splits text, where llama.cpp can't tell: qwen2, llama-bpe, "
             "gpt-2, ...",
         ),
         click.option(
-            "--converter", type=click.Path(path_type=Path),
+            "--converter",
+            type=click.Path(path_type=Path),
             help="A checkout of llama.cpp to convert with; the installed version's by default.",
         ),
         click.option(
-            "--tokenizer", type=click.Path(path_type=Path, file_okay=False),
+            "--tokenizer",
+            type=click.Path(path_type=Path, file_okay=False),
             help="A folder with the model's own tokenizer, to make ONNX of a .gguf file.",
         ),
-    )  # fmt: skip
+    )
     for option in reversed(options):
         function = option(function)
     return function

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,7 @@ from edgebench.cli.common import common, devices_option
 
 if TYPE_CHECKING:
     from edgebench.plan.devices import Registry
+    from edgebench.records.energy import Calibration
     from edgebench.records.messages import Check, Hello
 
 
@@ -77,6 +78,74 @@ def check(name: str | None, registry: Path | None, as_json: bool) -> int:
         for line in checks:
             _print_check(line)
     return 1 if any(line.status == "failure" for line in checks) else 0
+
+
+@command.command("calibrate")
+@click.argument("name", required=False)
+@click.option("--meter", help='A wall or USB meter to read beside the sensors: "command:PROGRAM".')
+@click.option(
+    "--pair",
+    "pairs",
+    multiple=True,
+    metavar="SENSOR=METER",
+    help="What both showed at one load, such as 5.1W=6.3W; three pairs at least.",
+)
+@click.option("--source", help="The sensor that --pair is of: ina, pmic, rapl, ...")
+@devices_option
+@common
+def calibrate(name: str | None, registry: Path | None, as_json: bool, **typed: Any) -> None:
+    """Fit this machine's power sensors to a wall or USB meter.
+
+    Either the meter is read beside the sensors while the processor idles and works, or you type
+    what both showed. The fit is kept among your settings, and later runs on the device have the
+    wall's energy, with the fit's own error in their intervals.
+
+    \b
+    Examples:
+      edgebench devices calibrate --meter "command:./plug --watts"
+      edgebench devices calibrate jetson --source ina --pair 5W=6.4W --pair 9W=11W --pair 14W=17W
+    """
+    from edgebench.cli.places import calibrations_of, greet, local_transport
+    from edgebench.plan.devices import load_registry, save_calibration
+
+    known = load_registry(registry)
+    transport = local_transport()
+    hello = greet(transport)
+    device = known.resolve(name or known.board_of(hello), hello)
+    fits = _typed_fits(**typed) or calibrations_of(transport, device, typed["meter"])
+    for source, fit in fits.items():
+        path = save_calibration(device.name, source, fit)
+        if not as_json:
+            half = 100 * fit.gain_sd / fit.gain
+            click.echo(
+                f"{source}: wall = {fit.gain:.3f} x sensor {fit.offset_w:+.2f} W, over {fit.n} "
+                f"loads; the gain's standard error is {half:.1f} %. Kept in {path}"
+            )
+    if as_json:
+        told = {source: fit.model_dump() for source, fit in fits.items()}
+        click.echo(json.dumps({"device": device.name, "calibration": told}))
+
+
+def _typed_fits(
+    meter: str | None, pairs: tuple[str, ...], source: str | None
+) -> dict[str, Calibration]:
+    """Return the fit of typed pairs, nothing where a meter was named instead."""
+    import datetime
+
+    from edgebench.errors import UsageError
+    from edgebench.figures.calibration import fit, parse_pair
+
+    if bool(meter) == bool(pairs):
+        raise UsageError(
+            "a calibration needs a meter or pairs",
+            hint='--meter "command:PROGRAM", or --source ina --pair 5.1W=6.3W three times or more',
+        )
+    if meter:
+        return {}
+    if not source:
+        raise UsageError("--pair needs the sensor's name", hint="add --source ina, pmic, rapl, ...")
+    today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    return {source: fit([parse_pair(typed) for typed in pairs], today)}
 
 
 def _print_check(one: Check) -> None:

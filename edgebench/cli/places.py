@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from edgebench.plan.devices import Device
-    from edgebench.records.messages import Check, Hello
+    from edgebench.records.energy import Calibration
+    from edgebench.records.messages import AnyRequest, Check, Hello
     from edgebench.run.transports import Transport
+
+Answer = TypeVar("Answer")
 
 CHECK_S = 120.0  # a slow meter may take its time
 
@@ -39,16 +42,50 @@ def greet(transport: Transport) -> Hello:
 
 def checks_of(transport: Transport, device: Device) -> tuple[Check, ...]:
     """Let a worker check its machine as the device; raise DeviceError where it can't."""
-    from edgebench.errors import DeviceError
     from edgebench.records.messages import Checks, Preflight
+
+    return _asked(transport, device, Preflight(entry=device.entry), Checks).checks
+
+
+def calibrations_of(transport: Transport, device: Device, meter: str) -> dict[str, Calibration]:
+    """Fit each of the device's sensors to a meter; return source -> fit.
+
+    Raises DeviceError where they can't be read, UsageError where no line fits.
+    """
+    import datetime
+
+    from edgebench.figures.calibration import fit
+    from edgebench.figures.totals import pairs_of
+    from edgebench.records.messages import Calibrate, Calibrated
+    from edgebench.records.meters import check_meters
+
+    check_meters((meter,))
+    reply = _asked(transport, device, Calibrate(reference=meter), Calibrated)
+    reference, *sensors = reply.timelines
+    today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    return {
+        total.source: fit(pairs_of(line, total, reference), today)
+        for line in sensors
+        for total in line.totals
+        if total.rails and total.kind == "measured"
+    }
+
+
+def _asked(
+    transport: Transport, device: Device, request: AnyRequest, wanted: type[Answer]
+) -> Answer:
+    """Ask a worker of the device one thing; raise DeviceError where it can't answer."""
+    from edgebench.errors import DeviceError
     from edgebench.run.transports import WorkerError
 
     try:
-        worker = transport.start(device, "check")
+        worker = transport.start(device, request.request)
         try:
-            reply = worker.request(Preflight(entry=device.entry), CHECK_S, lambda done, total: None)
+            reply = worker.request(request, CHECK_S, lambda done, total: None)
         finally:
             worker.close()
     except WorkerError as error:
         raise DeviceError(error.error.message, hint=error.error.hint) from None
-    return reply.checks if isinstance(reply, Checks) else ()
+    if not isinstance(reply, wanted):
+        raise DeviceError(f"the worker answered {reply.reply!r} to {request.request!r}")
+    return reply

@@ -6,6 +6,7 @@ that was named, each merged over the last. Measures nothing.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgebench.errors import BadFileError, DeviceError, UsageError, nearest
 from edgebench.records.device import DeviceEntry
+from edgebench.records.energy import Calibration
 from edgebench.records.messages import Hello
 from edgebench.records.settings import Settings
 from edgebench.sources.yaml_lines import LinedYaml, load_yaml
@@ -97,8 +99,42 @@ def default_files() -> list[Path]:
     installed = Path(__file__).parents[1] / "devices.yaml"
     if not installed.exists():  # an editable install: the file is at the root
         installed = Path(__file__).parents[2] / "devices.yaml"
-    own = [user_config_path("edgebench") / "devices.yaml", Path("devices.yaml")]
+    own = [user_config_path("edgebench") / "devices.yaml", Path("devices.yaml"), _calibrations()]
     return [installed, *(path for path in own if path.is_file())]
+
+
+def _calibrations() -> Path:
+    """Return where `devices calibrate` writes; a person's own file keeps its comments."""
+    from platformdirs import user_config_path
+
+    return user_config_path("edgebench") / "calibrations.yaml"
+
+
+def save_calibration(device: str, source: str, calibration: Calibration) -> Path:
+    """Add a calibration to those of this user, in the form of devices.yaml; return the file.
+
+    Raises UsageError where it can't be written.
+    """
+    import yaml
+
+    path = _calibrations()
+    held = _read(path).devices if path.is_file() else {}
+    entries = {name: {"calibration": dict(entry.calibration)} for name, entry in held.items()}
+    entries.setdefault(device, {"calibration": {}})["calibration"][source] = calibration
+    plain = {
+        name: {"calibration": {key: one.model_dump() for key, one in entry["calibration"].items()}}
+        for name, entry in entries.items()
+    }
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(yaml.safe_dump({"devices": plain}, sort_keys=False), encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise UsageError(
+            f"can't write {path}: {error.strerror}", hint="change the rights of that folder"
+        ) from None
+    return path
 
 
 def load_registry(extra: Path | None = None) -> Registry:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from edgebench.records.base import Count, Positive, Real, Record, Text
+from edgebench.records.energy import Calibration
 from edgebench.records.settings import Settings
 
 
@@ -99,3 +100,6 @@ class DeviceEntry(Record):
     extras: tuple[str, ...] = ()
     host: str | None = None
     settings: Settings = Settings()
+    calibration: dict[str, Calibration] = Field(
+        default={}, description="source of energy -> its line to a wall meter"
+    )

@@ -98,6 +98,13 @@ class Generate(Record):
     generation: Generation
 
 
+class Calibrate(Record):
+    """Read a reference meter beside the machine's own sensors, at several levels of load."""
+
+    request: Literal["calibrate"] = "calibrate"
+    reference: Text = Field(description="a meter, as --meter names it")
+
+
 class Close(Record):
     """Free the session and end the process."""
 
@@ -110,6 +117,7 @@ AnyRequest = (
     | ScoreTask
     | CompareText
     | Preflight
+    | Calibrate
     | Tokenize
     | ScoreSpans
     | Generate
@@ -234,6 +242,13 @@ class Checks(Record):
     checks: tuple[Check, ...]
 
 
+class Calibrated(Record):
+    """What the meters gave, the reference's readings first."""
+
+    reply: Literal["calibrated"] = "calibrated"
+    timelines: tuple[Timeline, ...]
+
+
 class Progress(Record):
     """A sign of life inside a long request."""
 
@@ -257,6 +272,7 @@ Result = (
     | ScoreResult
     | DivergenceResult
     | Checks
+    | Calibrated
     | TokenizeResult
     | SpansResult
     | GenerateResult

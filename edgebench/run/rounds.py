@@ -136,7 +136,7 @@ class SpeedRun:
         if self._run.failure or not launches:
             return Figures(energy_reason=self._energy_reason)
         speed = speed_of(self.case.workload, launches, self.discarded)
-        energy = energies(self.timelines)
+        energy = energies(self.timelines, self.bench.device.entry.calibration)
         before, after = launches[0].before, launches[-1].after
         opened = self._run.opened.warnings if self._run.opened else ()
         warnings = (

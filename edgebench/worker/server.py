@@ -21,6 +21,8 @@ from edgebench.errors import EdgebenchError, OutOfMemoryError, UnsupportedError
 from edgebench.records.messages import (
     AnyReply,
     AnyRequest,
+    Calibrate,
+    Calibrated,
     Checks,
     Close,
     CompareText,
@@ -93,6 +95,8 @@ class Server:
             from edgebench.device.preflight import preflight
 
             return Checks(checks=tuple(preflight(request.entry)))
+        if isinstance(request, Calibrate):
+            return self._calibrate(request)
         if self._session is None:
             raise ProtocolError("nothing is open yet")
         if isinstance(request, MeasureSpeed):
@@ -104,6 +108,18 @@ class Server:
         if isinstance(request, Tokenize | ScoreSpans | Generate):
             return self._serve(self._session, request)
         raise ProtocolError(f"a request of kind {request.request!r} can't be answered here")
+
+    def _calibrate(self, request: Calibrate) -> Calibrated:
+        from edgebench.device.calibrate import record_pairs
+
+        references, why = find_meters((request.reference,))
+        if not references:
+            raise EdgebenchError(why or "the reference meter gave nothing")
+        sensors, why = find_meters()
+        if not sensors:
+            references[0].close()
+            raise EdgebenchError(f"there is no sensor here to calibrate: {why}")
+        return Calibrated(timelines=record_pairs(references[0], sensors, self._progress))
 
     def _open(self, request: Open) -> Opened:
         before = snapshot()
