@@ -1,7 +1,7 @@
 """A person's calibration: a line from a sensor's watts to those of a wall or USB meter.
 
 Fits by least squares and applies the fit with its own uncertainty. Reads no meter: the pairs were
-typed, or are windows of a timeline in which both were read (`device/calibrate.py`).
+typed, or come of timelines in which both were read (`pairs_of` in `totals.py`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from edgebench.errors import UsageError
-from edgebench.figures.windows import NoFigure, Power, power_of, readings_of
-from edgebench.records.energy import Calibration, Timeline, Total, Window
+from edgebench.figures.windows import Power
+from edgebench.records.energy import Calibration
 from edgebench.stats.student import t_quantile
 
 MIN_PAIRS = 3
@@ -43,36 +43,6 @@ def parse_pair(typed: str) -> Pair:
     return Pair(
         float(sensor) * (1e-3 if milli else 1), float(reference) * (1e-3 if milli_too else 1)
     )
-
-
-def pairs_of(sensor: Timeline, total: Total, reference: Timeline) -> list[Pair]:
-    """Return a pair for each window in which both the sensor's total and the reference have power.
-
-    Raises UsageError where a window gives none, with the reason.
-    """
-    pairs = []
-    for window, other in zip(sensor.windows, reference.windows, strict=True):
-        try:
-            pairs.append(
-                Pair(
-                    _power(sensor, total, window).watts,
-                    _power(reference, reference.totals[0], other).watts,
-                )
-            )
-        except NoFigure as reason:
-            raise UsageError(f"no pair can be read: {reason}") from None
-    return pairs
-
-
-def _power(line: Timeline, total: Total, window: Window) -> Power:
-    series = {s.rail: s for s in line.series}
-    parts = [power_of(readings_of(series[rail]), window, line) for rail in total.rails]
-    if not parts:
-        raise NoFigure(f"{total.source} has no total")
-    power = parts[0]
-    for part in parts[1:]:
-        power = power + part
-    return power
 
 
 def fit(pairs: Sequence[Pair], date: str = "") -> Calibration:

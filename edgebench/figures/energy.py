@@ -12,14 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edgebench.figures.totals import Measured, Source
-from edgebench.figures.windows import NoFigure, power_of
+from edgebench.figures.windows import rough_watts
 from edgebench.records.base import Estimate
 from edgebench.records.energy import Calibration, Energy, PhaseEnergy, Timeline, Total
 from edgebench.stats.student import t_quantile
 
 DRIFT_SHARE = 0.05  # idle power that moved by more is flagged
-COARSE_SHARE = 0.01  # a resolution that hides more is told
-TREND_SHARE = 0.02
+TOLD_SHARE = 0.01  # what hides or moves more is told
 WIDEST = ("wall", "board", "module", "package")
 ON_CPU = ("cpu", "xnnpack")
 MIN_LAUNCHES = 3  # fewer say nothing of the difference between processes
@@ -78,7 +77,7 @@ def energy_of(timeline: Timeline, total: Total, calibration: Calibration | None 
         idle_drift_w=drift_w,
         prefill=prefill,
         decode=decode,
-        rail_w=_rail_watts(source),
+        rail_w=_rail_watts(timeline),
         calibration=calibration,
         reason="; ".join(dict.fromkeys(reasons)) or None,
         warnings=tuple(dict.fromkeys(warnings)),
@@ -163,7 +162,7 @@ def _net(
 def _errors(source: Source, measured: Sequence[Measured], factors: Sequence[float]) -> _Errors:
     """Return the errors of the mean over windows whose watts are multiplied by `factors`."""
     pairs = list(zip(measured, factors, strict=True))
-    trend = abs(_trend(source, measured)) / 2
+    trend = abs(source.trend_w(measured))
     fixed = statistics.fmean(
         (m.power.edge**2 + m.power.step**2 + trend**2) ** 0.5 * f for m, f in pairs
     )
@@ -175,35 +174,21 @@ def _errors(source: Source, measured: Sequence[Measured], factors: Sequence[floa
     )
 
 
-def _trend(source: Source, measured: Sequence[Measured]) -> float:
-    """Return by how many watts power still moved within windows of a sensor of unknown averaging.
-
-    0 where the sensor's averaging is known, or the movement is within chance.
-    """
-    if source.line.averaging_s is not None or len(measured) < 3:
-        return 0.0
-    trends = [m.power.trend for m in measured]
-    mean = statistics.fmean(trends)
-    chance = _t95(len(trends)) * statistics.stdev(trends) / len(trends) ** 0.5
-    large = TREND_SHARE * statistics.fmean(m.power.watts for m in measured)
-    return mean if abs(mean) > max(chance, large) else 0.0
-
-
 def _tell(source: Source, phase: str, measured: Sequence[Measured]) -> None:
     """Warn of a sensor that is coarse, or that had not settled."""
     name = source.total.source
     watts = statistics.fmean(m.power.watts for m in measured)
     step = max(m.power.step for m in measured)
-    if step > COARSE_SHARE * watts:
+    if step > TOLD_SHARE * watts:
         source.warnings.append(
             f"{name} shows steps of {2 * step:.3g} W: the interval is widened by half of one"
         )
     if source.fit and source.fit.is_beyond(watts):
         source.warnings.append(f"{name}: {watts:.3g} W lies far outside what was calibrated")
-    if trend := _trend(source, measured):
+    if abs(trend := source.trend_w(measured)) > TOLD_SHARE * watts:
         source.warnings.append(
-            f"{name}: power moved by {trend:+.2f} W within the windows of {phase}: the sensor may "
-            "average over longer than was taken"
+            f"{name}: power moved by {trend:+.2g} W within the windows of {phase}: the interval is "
+            "widened by that"
         )
 
 
@@ -226,7 +211,7 @@ def _estimate(values: Sequence[float], errors: _Errors, windows: int) -> Estimat
     over = "launches" if n < windows else "windows"
     if n < 2 or not errors.known:
         return Estimate(value=value, n=n, method=f"mean over {over}")
-    spread = _t95(n) * statistics.stdev(values) / n**0.5
+    spread = t_quantile(0.975, n - 1) * statistics.stdev(values) / n**0.5
     half = (max(spread, errors.sampling) ** 2 + errors.fixed**2 + errors.accuracy**2) ** 0.5
     return Estimate(
         value=value,
@@ -235,10 +220,6 @@ def _estimate(values: Sequence[float], errors: _Errors, windows: int) -> Estimat
         n=n,
         method=f"mean over {over}, Student's t, with the sensor's accuracy and sampling",
     )
-
-
-def _t95(n: int) -> float:
-    return t_quantile(0.975, n - 1)
 
 
 def _scaled(estimate: Estimate, factor: float) -> Estimate:
@@ -252,19 +233,13 @@ def _scaled(estimate: Estimate, factor: float) -> Estimate:
     )
 
 
-def _rail_watts(source: Source) -> dict[str, float]:
+def _rail_watts(line: Timeline) -> dict[str, float]:
     """Return each rail's mean watts while decoding, for a reader who wants to see them apart."""
     watts: dict[str, float] = {}
-    for rail, readings in source.rails.items():
-        powers: list[float] = []
-        for window in source.line.windows:
-            if window.phase == "decode":
-                try:
-                    powers.append(power_of(readings, window, source.line).watts)
-                except NoFigure:
-                    continue
-        if powers:
-            watts[rail] = statistics.fmean(powers)
+    for series in line.series:
+        shown = [rough_watts(series, w, line) for w in line.windows if w.phase == "decode"]
+        if known := [power for power in shown if power is not None]:
+            watts[series.rail] = statistics.fmean(known)
     return watts
 
 

@@ -8,6 +8,8 @@ the sensor has forgotten the phase before.
 
 from __future__ import annotations
 
+import statistics
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -251,6 +253,22 @@ def _counted(readings: Readings, window: Window, begin: float, end: float) -> Po
         updates=seconds / readings.update_s,
         update_s=readings.update_s,
     )
+
+
+def rough_watts(series: Series, window: Window, line: Timeline) -> float | None:
+    """Return a rail's mean power in a window, unchecked; None without two readings in it."""
+    late_ns = int((line.lag_s + (line.averaging_s or 0.0)) / NS)
+    first = bisect_left(series.t_ns, window.start_ns + late_ns)
+    last = bisect_right(series.t_ns, window.end_ns)
+    if last - first < 2:
+        return None
+    if series.unit == "W":
+        return statistics.fmean(series.values[first:last])
+    try:
+        joules = unwrap(series, first, last)
+    except NoFigure:
+        return None
+    return float(joules[-1]) / ((series.t_ns[last - 1] - series.t_ns[first]) * NS)
 
 
 def unwrap(series: Series, since: int = 0, until: int | None = None) -> Floats:

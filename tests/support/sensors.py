@@ -54,25 +54,49 @@ class Sensor:
 
 SENSORS = (
     Sensor("INA, instantaneous, 10 Hz, noise 2 %", 0.1, 0.1, noise=0.02),
-    Sensor("INA, mean of 0.42 s, read at 10 Hz", 0.1, 0.42, averaging_s=0.42,
-           stated_averaging_s=0.42),
+    Sensor(
+        "INA, mean of 0.42 s, read at 10 Hz", 0.1, 0.42, averaging_s=0.42, stated_averaging_s=0.42
+    ),
     Sensor("counter, 1 ms, read at 50 Hz (RAPL)", 0.02, 0.001, unit="J", error_share=0.03),
     Sensor("counter, 100 ms, read at 10 Hz (NVML)", 0.1, 0.1, unit="J", error_share=0.05),
-    Sensor("power, mean of 1 s, read at 10 Hz (NVML)", 0.1, 0.1, averaging_s=1.0,
-           stated_averaging_s=1.0, error_share=0.05),
-    Sensor("power, mean of 1 s, new each 1 s, read at 10 Hz (ACPI)", 0.1, 1.0, averaging_s=1.0,
-           stated_averaging_s=1.0),
+    Sensor(
+        "power, mean of 1 s, read at 10 Hz (NVML)",
+        0.1,
+        0.1,
+        averaging_s=1.0,
+        stated_averaging_s=1.0,
+        error_share=0.05,
+    ),
+    Sensor(
+        "power, mean of 1 s, new each 1 s, read at 10 Hz (ACPI)",
+        0.1,
+        1.0,
+        averaging_s=1.0,
+        stated_averaging_s=1.0,
+    ),
     Sensor("plug, new each 0.5 s, read at 10 Hz", 0.1, 0.5, stated_averaging_s=None),
     Sensor("plug, one line a second", 1.0, 1.0, stated_averaging_s=None),
-    Sensor("plug, one line a second, mean of 1 s, steps of 0.1 W", 1.0, 1.0, averaging_s=1.0,
-           step=0.1, stated_averaging_s=None),
+    Sensor(
+        "plug, one line a second, mean of 1 s, steps of 0.1 W",
+        1.0,
+        1.0,
+        averaging_s=1.0,
+        step=0.1,
+        stated_averaging_s=None,
+    ),
     Sensor("late by 0.8 s and said so, 10 Hz", 0.1, 0.1, lag_s=0.8, stated_lag_s=0.8),
     Sensor("steps of 0.5 W, 10 Hz", 0.1, 0.1, step=0.5, noise=0.02),
-    Sensor("battery, mean of 15 s", 1.0, 15.0, averaging_s=15.0, stated_averaging_s=15.0,
-           has_figure=False),
+    Sensor(
+        "battery, mean of 15 s",
+        1.0,
+        15.0,
+        averaging_s=15.0,
+        stated_averaging_s=15.0,
+        has_figure=False,
+    ),
     Sensor("battery, new each 30 s", 1.0, 30.0, stated_averaging_s=15.0, has_figure=False),
     Sensor("stuck", 0.1, 0.1, has_figure=False, stuck=True),
-)  # fmt: skip
+)
 
 
 @dataclass
@@ -93,9 +117,12 @@ class _Trace:
 
 
 def study(
-    sensor: Sensor, rng: np.random.Generator, launches: int = 5, repetitions: int = 2,
+    sensor: Sensor,
+    rng: np.random.Generator,
+    launches: int = 5,
+    repetitions: int = 2,
     between: float = 0.005,
-) -> tuple[Energy, float]:  # fmt: skip
+) -> tuple[Energy, float]:
     """Return the energy of one simulated case, and the sensor's gain."""
     gain = 1 + rng.uniform(-1, 1) * sensor.error_share
     lines: list[Timeline] = []
@@ -166,18 +193,31 @@ def _timeline(
         period_s=sensor.read_s,
         lag_s=sensor.stated_lag_s,
         averaging_s=sensor.stated_averaging_s,
-        totals=(Total(source="simulated", rails=("r",), kind="measured",
-                      error_share=sensor.error_share),),
-        series=(Series(rail="r", unit=sensor.unit, kind="measured",
-                       t_ns=tuple(offset_ns + int(s * 1e9) for s in times),
-                       values=tuple(map(float, values))),),
+        totals=(
+            Total(
+                source="simulated", rails=("r",), kind="measured", error_share=sensor.error_share
+            ),
+        ),
+        series=(
+            Series(
+                rail="r",
+                unit=sensor.unit,
+                kind="measured",
+                t_ns=tuple(offset_ns + int(s * 1e9) for s in times),
+                values=tuple(map(float, values)),
+            ),
+        ),
         windows=tuple(
-            Window(phase=phase, start_ns=offset_ns + int(a * GRID_S * 1e9),
-                   end_ns=offset_ns + int(b * GRID_S * 1e9), tokens=times_ * TOKENS[phase],
-                   repetition_tokens=TOKENS[phase])
+            Window(
+                phase=phase,
+                start_ns=offset_ns + int(a * GRID_S * 1e9),
+                end_ns=offset_ns + int(b * GRID_S * 1e9),
+                tokens=times_ * TOKENS[phase],
+                repetition_tokens=TOKENS[phase],
+            )
             for phase, a, b, times_ in trace.windows
         ),
-    )  # fmt: skip
+    )
 
 
 @dataclass

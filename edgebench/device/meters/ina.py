@@ -5,8 +5,8 @@ the kernel's hwmon/ina3221 and hwmon/ina238, NVIDIA's developer guides.
 
 A reading is a mean over the chip's own averaging. hwmon tells how long that is (`update_interval`
 in ms: channels x samples x conversion times); where it does not, the drivers' settings count:
-INA3221 one sample of 1.1 ms twice by three channels, INA238 16 samples of 1.052 ms by three, and the
-older iio driver 64 samples (its register 0x7727).
+INA3221 one sample of 1.1 ms twice by three channels, INA238 16 samples of 1.052 ms by three, and
+the older iio driver 64 samples (its register 0x7727).
 """
 
 from __future__ import annotations

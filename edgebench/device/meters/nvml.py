@@ -119,7 +119,7 @@ def _probe(api: Any, handle: Any) -> tuple[Literal["W", "J"] | None, str]:
 
 
 def _averaging_s(api: Any, handle: Any, unit: str) -> float:
-    """Return over how long a reading is the mean; a GPU that does not tell its age is taken as new."""
+    """Return over how long a reading is the mean; a GPU that tells no age is taken as new."""
     if unit == "J":
         return 0.0
     try:

@@ -51,7 +51,7 @@ class Pmic:
         )
 
     def sample(self) -> list[Reading]:
-        """Read all rails; raise ValueError where one is missing or no number, OSError on no answer."""
+        """Read all rails; raise ValueError where one gave no number, OSError on no answer."""
         begin = time.perf_counter_ns()
         watts = parse(ask(self._command, QUESTION))
         now = (begin + time.perf_counter_ns()) // 2

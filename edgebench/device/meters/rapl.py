@@ -17,8 +17,8 @@ from edgebench.records.energy import Total
 
 PLACE = "sys/class/powercap"
 PLATFORM = "psys"
-# Haswell and later measure: within 3 % of a reference after a linear fit (Hackenberg et al., "An
-# energy efficiency feature survey of the Intel Haswell processor", 2015).
+# Taken: makers state none. From Haswell on RAPL follows a reference on a line (Hackenberg et al.,
+# "An energy efficiency feature survey of the Intel Haswell processor", 2015); AMD's is a model.
 ERROR_SHARE = 0.03
 GRANT = "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj"
 
