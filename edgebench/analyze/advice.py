@@ -51,8 +51,9 @@ def advise(row: Row, check: Check, against: Row | None = None) -> tuple[str, Adv
         command = profile(rows, workload="none", tasks=check.about or "divergence")
         return check.reason, Advice(command=command)
     if check.constraint == "max-energy" and check.estimate is None:
-        return check.reason, Advice(command=f"edgebench devices check {row.device.name}",
-                                    note="says which meters answer")  # fmt: skip
+        return check.reason, Advice(
+            command=f"edgebench devices check {row.device.name}", note="says which meters answer"
+        )
     if check.constraint == "max-memory" and row.memory is None:
         return check.reason, Advice(command=_timed(row, LEAST_FOR_BOUND))
     return check.reason or "its interval holds the limit", None

@@ -16,22 +16,30 @@ from edgebench.analyze.pairs import Answers, between, shared_items
 from edgebench.analyze.rows import Row, TaskFigures
 from edgebench.analyze.speeds import SpeedFigures
 from edgebench.records.base import Estimate
-from edgebench.stats.estimates import paired_difference
 from edgebench.stats.launches import bound_above, bound_below, ratio_p
-from edgebench.stats.loss import difference_p
+from edgebench.stats.loss import difference_p, loses_at_most
 
 Objective = Literal["decode", "energy", "memory", "accuracy"]
 Aspect = Literal["decode", "prefill", "memory", "energy", "accuracy", "divergence"]
 ASPECTS: tuple[Aspect, ...] = (
-    "accuracy", "divergence", "decode", "prefill", "memory", "energy",
-)  # fmt: skip
+    "accuracy",
+    "divergence",
+    "decode",
+    "prefill",
+    "memory",
+    "energy",
+)
 
 LEVEL = 0.05
 # By how much a shown lead must lead to count between rows that are else alike.
 MATTERS: dict[Aspect, float] = {
-    "decode": 0.02, "prefill": 0.05, "memory": 0.10, "energy": 0.05, "divergence": 0.25,
+    "decode": 0.02,
+    "prefill": 0.05,
+    "memory": 0.10,
+    "energy": 0.05,
+    "divergence": 0.25,
     "accuracy": 0.0,
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -184,7 +192,8 @@ def _shared(mine: TaskFigures, theirs: TaskFigures) -> Answers | None:
 
 
 def _half_width(ours: Sequence[bool], theirs: Sequence[bool]) -> float:
-    low, high = paired_difference(ours, theirs).bounds or (-1.0, 1.0)
+    judged = loses_at_most(ours, theirs, None, 0.0, LEVEL / 2)
+    low, high = judged.difference.bounds or (-1.0, 1.0)
     return (high - low) / 2
 
 

@@ -108,8 +108,10 @@ def _join(row: Row, tables: Sequence[list[Row]]) -> bool:
     for members in tables:
         first = members[0]
         alike = (first.machine, first.device.name, first.artifact.model) == (
-            row.machine, row.device.name, row.artifact.model,
-        )  # fmt: skip
+            row.machine,
+            row.device.name,
+            row.artifact.model,
+        )
         same_format = [it for it in members if it.artifact.format == row.artifact.format]
         runs_there = all(it.arithmetic == row.arithmetic for it in same_format)
         if alike and runs_there and row.content not in {it.content for it in members}:
@@ -138,10 +140,12 @@ def _group(
     ordered = sorted(
         rows,
         key=lambda row: (
-            row.artifact.format != "torch", -row.artifact.bits_per_weight, row.artifact.name,
+            row.artifact.format != "torch",
+            -row.artifact.bits_per_weight,
+            row.artifact.name,
             row.content,
         ),
-    )  # fmt: skip
+    )
     first = next((row for row in ordered if row.workload), ordered[0])
     members = _with_one_source(ordered)
     if baseline:
@@ -185,14 +189,18 @@ def _with_losses(
         else row.model_copy(
             update={
                 "tasks": tuple(
-                    paired(task, baseline.artifact, answers_of(baseline, family, row, task.task),
-                           margin)
+                    paired(
+                        task,
+                        baseline.artifact,
+                        answers_of(baseline, family, row, task.task),
+                        margin,
+                    )
                     for task in row.tasks
                 )
             }
         )
         for row in rows
-    ]  # fmt: skip
+    ]
     for name in {task.task for row in judged for task in row.tasks}:
         judged = _corrected(judged, name)
     return judged

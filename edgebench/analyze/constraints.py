@@ -79,15 +79,19 @@ def checks_of(row: Row, question: Question, alphas: Alphas) -> list[Check]:
     if limits.min_decode_tokens_per_s is not None:
         launches = row.speed.decodes if row.speed else []
         checks.append(
-            _speed(row, "min-decode", launches, limits.min_decode_tokens_per_s,
-                   (alpha("min-decode"), alphas.broken))
-        )  # fmt: skip
+            _speed(
+                row,
+                "min-decode",
+                launches,
+                limits.min_decode_tokens_per_s,
+                (alpha("min-decode"), alphas.broken),
+            )
+        )
     if limits.max_ttft_s is not None:
         launches = row.speed.first_tokens_s if row.speed else []
         checks.append(
-            _speed(row, "max-ttft", launches, limits.max_ttft_s,
-                   (alpha("max-ttft"), alphas.broken))
-        )  # fmt: skip
+            _speed(row, "max-ttft", launches, limits.max_ttft_s, (alpha("max-ttft"), alphas.broken))
+        )
     if limits.max_energy_j is not None:
         checks.append(_energy(row, limits.max_energy_j))
     if limits.max_accuracy_loss is not None:
@@ -169,9 +173,12 @@ def _loss(row: Row, name: str, limit: float, alphas: tuple[float, float]) -> Che
     task, failure = row.task(name), row.failure(name)
     if failure and failure.is_task:
         return Check(
-            constraint="max-accuracy-loss", verdict="broken", limit=limit, about=name,
+            constraint="max-accuracy-loss",
+            verdict="broken",
+            limit=limit,
+            about=name,
             reason=failure.words,
-        )  # fmt: skip
+        )
     if task is None:
         return _open("max-accuracy-loss", limit, f"{name} was not measured", about=name)
     if task.why_no_difference:
@@ -196,9 +203,13 @@ def _judged_loss(task: TaskFigures, limit: float, alphas: tuple[float, float]) -
     if judged == "open" and verdict.difference.bounds is None:
         reason = verdict.reason or ""
     return Check(
-        constraint="max-accuracy-loss", verdict=judged, limit=limit, about=task.task,
-        estimate=_as_loss(verdict.difference), reason=reason,
-    )  # fmt: skip
+        constraint="max-accuracy-loss",
+        verdict=judged,
+        limit=limit,
+        about=task.task,
+        estimate=_as_loss(verdict.difference),
+        reason=reason,
+    )
 
 
 def _as_loss(difference: Estimate) -> Estimate:
@@ -219,9 +230,12 @@ def _divergence(row: Row, text: str, limit: float) -> Check:
     divergence, failure = divergence_at(row, text), row.failure(text)
     if failure and failure.is_task:
         return Check(
-            constraint="max-divergence", verdict="broken", limit=limit, about=text,
+            constraint="max-divergence",
+            verdict="broken",
+            limit=limit,
+            about=text,
             reason=failure.words,
-        )  # fmt: skip
+        )
     if divergence is None:
         return _open("max-divergence", limit, f"{text} was not measured", about=text)
     if divergence.mean_kld is None:

@@ -51,5 +51,6 @@ def _stands_out(row: Row, rows: Sequence[Row], text: str) -> str | None:
 
 def _is_peer(mine: Divergence, theirs: Divergence) -> bool:
     return (mine.reference_sha256, mine.text_sha256) == (
-        theirs.reference_sha256, theirs.text_sha256,
-    )  # fmt: skip
+        theirs.reference_sha256,
+        theirs.text_sha256,
+    )

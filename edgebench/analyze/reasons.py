@@ -9,10 +9,13 @@ from edgebench.analyze.choosing import ASPECTS, Objective, lead, reasons_to_pref
 from edgebench.analyze.rows import Row
 
 BETTER = {
-    "accuracy": "more accurate", "divergence": "nearer to the reference", "decode": "faster",
-    "prefill": "faster at reading a prompt", "memory": "smaller in memory",
+    "accuracy": "more accurate",
+    "divergence": "nearer to the reference",
+    "decode": "faster",
+    "prefill": "faster at reading a prompt",
+    "memory": "smaller in memory",
     "energy": "more frugal",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

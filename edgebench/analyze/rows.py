@@ -172,9 +172,14 @@ class _Place:
     def of(cls, it: Placed) -> _Place:
         device, setup = it.run.device, it.setup
         return cls(
-            it.machine, device.name, device.board, setup.shared, setup.runtime, setup.cache,
+            it.machine,
+            device.name,
+            device.board,
+            setup.shared,
+            setup.runtime,
+            setup.cache,
             it.content,
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True)

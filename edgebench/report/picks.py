@@ -85,9 +85,12 @@ def _commands(decision: Pick) -> list[str]:
 def _shorten(lines: Sequence[str], decision: Pick) -> list[str]:
     """Leave out the model's name, which all artifacts share, after the first line."""
     names = {
-        *decision.pareto, *decision.satisfying, *decision.checks,
-        *(it.artifact for it in decision.rejected), *(it.artifact for it in decision.measure_next),
-    }  # fmt: skip
+        *decision.pareto,
+        *decision.satisfying,
+        *decision.checks,
+        *(it.artifact for it in decision.rejected),
+        *(it.artifact for it in decision.measure_next),
+    }
     shared = os.path.commonprefix(sorted(names))  # noqa: RUF071 - by character is meant
     shared = shared[: shared.rfind("-") + 1]
     if len(names) < 2 or not shared:

@@ -37,9 +37,11 @@ def _print_table(console: Console, table: Table) -> None:
         console.print(Text(note))
     if dropped:
         console.print(
-            Text(f"Left out to fit {console.width} columns: {', '.join(dropped)}; a wider window "
-                 "or --format markdown shows all.")
-        )  # fmt: skip
+            Text(
+                f"Left out to fit {console.width} columns: {', '.join(dropped)}; a wider window "
+                "or --format markdown shows all."
+            )
+        )
 
 
 def fit(table: Table, width: int) -> tuple[Table, list[str]]:
@@ -76,9 +78,13 @@ def _longest(cell: str) -> int:
 
 def _grid(table: Table) -> Grid:
     grid = Grid(
-        box=None, padding=(0, GAP, 0, 0), header_style="bold", pad_edge=False,
-        title=Text(table.title, style="bold") if table.title else None, title_justify="left",
-    )  # fmt: skip
+        box=None,
+        padding=(0, GAP, 0, 0),
+        header_style="bold",
+        pad_edge=False,
+        title=Text(table.title, style="bold") if table.title else None,
+        title_justify="left",
+    )
     for index, column in enumerate(table.columns):
         side = "left" if index == 0 else "right"
         grid.add_column(Text(column.header), justify=side, no_wrap=True)  # type: ignore[arg-type]

@@ -11,10 +11,16 @@ from edgebench.records.base import Estimate
 from edgebench.report.format import counted, number, plain, point_words
 
 PARTS = {
-    "three quarters of": 0.75, "two thirds of": 2 / 3, "half": 0.5, "two fifths of": 0.4,
-    "a third of": 1 / 3, "a quarter of": 0.25, "a fifth of": 0.2, "a sixth of": 1 / 6,
+    "three quarters of": 0.75,
+    "two thirds of": 2 / 3,
+    "half": 0.5,
+    "two fifths of": 0.4,
+    "a third of": 1 / 3,
+    "a quarter of": 0.25,
+    "a fifth of": 0.2,
+    "a sixth of": 1 / 6,
     "an eighth of": 0.125,
-}  # fmt: skip
+}
 NEAR = 0.06  # how far from such a part a share may be
 
 

@@ -187,11 +187,13 @@ def test_energy_is_an_objective_where_it_was_measured() -> None:
     """The level that needs the least joules a token is picked, though it is slower."""
     runs = [
         make_run(
-            artifact=make_artifact(level=level), speed=make_speed(speed),
-            energy=(make_energy(joules, 0.01),), energy_reason=None,
+            artifact=make_artifact(level=level),
+            speed=make_speed(speed),
+            energy=(make_energy(joules, 0.01),),
+            energy_reason=None,
         )
         for level, speed, joules in (("q8_0", 20, 0.2), ("q4_0", 30, 0.4))
-    ]  # fmt: skip
+    ]
     assert decide(runs, "energy").artifact == "tiny-q8_0"
     assert decide(runs, "decode").artifact == "tiny-q4_0"
 

@@ -140,11 +140,13 @@ def test_two_boards_keep_their_own_governors() -> None:
     """The same artifacts on two boards: neither is headed with the other's set-up."""
     runs = [
         speed(
-            "q8_0", 10, device=DeviceInfo(name=name, board=name),
+            "q8_0",
+            10,
+            device=DeviceInfo(name=name, board=name),
             conditions=Conditions(before=Snapshot(governor=governor)),
         )
         for name, governor in (("pi", "ondemand"), ("jetson", "schedutil"))
-    ]  # fmt: skip
+    ]
     found = {group.device.name: group.setup for group in groups_of(runs)}
     assert "ondemand" in found["pi"]
     assert "schedutil" in found["jetson"]
@@ -255,10 +257,13 @@ def test_accuracies_are_compared_by_task_whatever_their_order() -> None:
 def test_failed_task_rejects_its_level() -> None:
     """#11: a task that q4_0 crashed at is a constraint that it does not hold."""
     runs = [
-        speed("f16", 10), task("f16", [True] * 300, "a"), task("f16", [True] * 300, "b"),
-        speed("q4_0", 30), task("q4_0", [True] * 300, "a"),
+        speed("f16", 10),
+        task("f16", [True] * 300, "a"),
+        task("f16", [True] * 300, "b"),
+        speed("q4_0", 30),
+        task("q4_0", [True] * 300, "a"),
         failed("q4_0", workload=None, task="b"),
-    ]  # fmt: skip
+    ]
     decision = decide(runs, max_accuracy_loss=0.02)
     assert (decision.decision, decision.artifact) == ("picked", "tiny-f16")
     assert "b crashed: signal 9" in decision.rejected[0].reason
@@ -292,8 +297,12 @@ def test_clusters_are_not_told_as_items() -> None:
     flipped = list(GOOD)
     for index in (3, 55, 120, 140, 177):
         flipped[index] = False
-    runs = [speed("f16", 10), clustered("f16", GOOD, 10), speed("q4_0", 30),
-            clustered("q4_0", flipped, 10)]  # fmt: skip
+    runs = [
+        speed("f16", 10),
+        clustered("f16", GOOD, 10),
+        speed("q4_0", 30),
+        clustered("q4_0", flipped, 10),
+    ]
     decision = decide(runs, max_accuracy_loss=0.02)
     assert "300 were answered" in decision.measure_next[0].message
     (group,) = groups_of(runs)
@@ -338,7 +347,7 @@ def test_compare_and_pick_say_the_same(lost: int, won: int) -> None:
 
 
 def test_one_comparison_uses_one_source_of_energy() -> None:
-    """#15: q8_0 by RAPL and q4_0 by an idle GPU are not compared; stated watts say what they are."""
+    """#15: q8_0 by RAPL and q4_0 by an idle GPU are not compared."""
     rapl = make_energy(0.5, source="rapl", covers="cpu")
     gpu = make_energy(0.04, source="nvml", covers="gpu")
     runs = [speed("q8_0", 20, energy=(rapl, gpu)), speed("q4_0", 30, energy=(gpu,))]
@@ -370,7 +379,7 @@ def test_memory_of_a_gpu_counts() -> None:
 
 
 def test_memory_is_the_largest_of_the_launches() -> None:
-    """Weights and cache count though their pages were not touched; one large launch is the figure."""
+    """Weights count though their pages were not touched; one large launch is the figure."""
     sizes = (100, 300, 200, 100, 100)
     launches = [
         make_launch(f"round {i}", 20, memory=Memory(peak_rss_bytes=size, weights_bytes=150))
@@ -382,7 +391,7 @@ def test_memory_is_the_largest_of_the_launches() -> None:
 
 
 def test_throttling_is_told_and_rejects_nobody() -> None:
-    """#17: a picked level's warnings are the pick's; one that broke a limit hot may hold it cool."""
+    """#17: a picked level's warnings are the pick's; what broke a limit hot may hold it cool."""
     hot = Conditions(
         after=Snapshot(throttled=True), warnings=("the machine was throttled during the case",)
     )
@@ -471,8 +480,10 @@ def test_shared_drift_does_not_hide_a_difference() -> None:
         for truth in (20.0, 20.6):
             figures = truth * drift * np.exp(rng.normal(0, 0.01, 5))
             speeds.append([make_launch(f"r{i}", float(x)) for i, x in enumerate(figures)])
-        runs = [speed(level, 1, speed=make_speed(1, launches=launches))
-                for level, launches in zip(("f16", "q4_0"), speeds, strict=True)]  # fmt: skip
+        runs = [
+            speed(level, 1, speed=make_speed(1, launches=launches))
+            for level, launches in zip(("f16", "q4_0"), speeds, strict=True)
+        ]
         (group,) = groups_of(runs)
         ratio = group.rows[1].decode_ratio
         told += ratio is not None and ratio.is_shown and ratio.ratio.value > 1
@@ -485,10 +496,14 @@ def test_like_levels_are_seldom_said_to_differ_in_speed() -> None:
     wrong = 0
     for _ in range(60):
         runs = [
-            speed("q8_0", 1, artifact=artifact("q8_0", sha256=str(index), bits_per_weight=9 - index),
-                  speed=launched(rng, 20, 0.03))
+            speed(
+                "q8_0",
+                1,
+                artifact=artifact("q8_0", sha256=str(index)),
+                speed=launched(rng, 20, 0.03),
+            )
             for index in range(5)
-        ]  # fmt: skip
+        ]
         (group,) = groups_of(runs)
         wrong += any(row.decode_ratio and row.decode_ratio.is_shown for row in group.rows)
     assert wrong <= 8

@@ -86,11 +86,18 @@ def test_few_disagreements_leave_clustered_intervals_their_width() -> None:
 
 def race(verdict: str, reference: str = "tiny-f16", about: str = "model") -> RaceResult:
     """Return a race's end after 40 of 300 items."""
-    return RaceResult.model_validate({
-        "reference": reference, "tolerance": 0.02, "verdict": verdict, "items": 40,
-        "population": 300, "bounds": make_estimate(0.0, 0.015, 40), "reason": "known",
-        "about": about,
-    })  # fmt: skip
+    return RaceResult.model_validate(
+        {
+            "reference": reference,
+            "tolerance": 0.02,
+            "verdict": verdict,
+            "items": 40,
+            "population": 300,
+            "bounds": make_estimate(0.0, 0.015, 40),
+            "reason": "known",
+            "about": about,
+        }
+    )
 
 
 def test_race_is_taken_with_its_own_bounds() -> None:
@@ -134,30 +141,44 @@ def diverged(level: str, kld: float | None) -> Run:
     """Return a level's run of the text `divergence`."""
     bits = {"f16": 16.0, "q8_0": 8.5}[level]
     found = Divergence(
-        reference="tiny-f16", reference_sha256="sha", text="divergence", text_sha256="text",
-        chunks=30, tokens=7650, mean_kld=None if kld is None else make_estimate(kld, kld / 10),
+        reference="tiny-f16",
+        reference_sha256="sha",
+        text="divergence",
+        text_sha256="text",
+        chunks=30,
+        tokens=7650,
+        mean_kld=None if kld is None else make_estimate(kld, kld / 10),
         p99_kld=None if kld is None else 5 * kld,
         same_top=None if kld is None else make_estimate(0.9, 0.01),
-        perplexity=20.0, bits_per_byte=0.9, truncated_mass=0.0005,
-    )  # fmt: skip
+        perplexity=20.0,
+        bits_per_byte=0.9,
+        truncated_mass=0.0005,
+    )
     artifact = make_artifact(level=level, bits_per_weight=bits)
-    return make_run(artifact=artifact, workload=None, speed=None, task="divergence",
-                    divergence=found)  # fmt: skip
+    return make_run(
+        artifact=artifact, workload=None, speed=None, task="divergence", divergence=found
+    )
 
 
 def tables() -> list[Group]:
     """Return two levels with two tasks and a text."""
     runs = [
-        answered("f16", [True] * 60), answered("q8_0", [True] * 55 + [False] * 5),
-        diverged("f16", None), diverged("q8_0", 0.004),
-    ]  # fmt: skip
+        answered("f16", [True] * 60),
+        answered("q8_0", [True] * 55 + [False] * 5),
+        diverged("f16", None),
+        diverged("q8_0", 0.004),
+    ]
     other = [
-        run.model_copy(update={
-            "case_id": run.case_id + " more", "task": "more",
-            "accuracy": run.accuracy.model_copy(update={"task": "more|x"}),
-        })
-        for run in runs if run.accuracy
-    ]  # fmt: skip
+        run.model_copy(
+            update={
+                "case_id": run.case_id + " more",
+                "task": "more",
+                "accuracy": run.accuracy.model_copy(update={"task": "more|x"}),
+            }
+        )
+        for run in runs
+        if run.accuracy
+    ]
     return compare(summarize([*runs, *other]))
 
 
@@ -174,6 +195,9 @@ def test_csv_has_a_line_for_each_task() -> None:
     """Nothing is lost to the first task."""
     rows = list(csv.DictReader(io.StringIO(as_csv(tables()))))
     assert [(row["level"], row["task"]) for row in rows] == [
-        ("f16", "basics"), ("f16", "more|x"), ("q8_0", "basics"), ("q8_0", "more|x"),
-    ]  # fmt: skip
+        ("f16", "basics"),
+        ("f16", "more|x"),
+        ("q8_0", "basics"),
+        ("q8_0", "more|x"),
+    ]
     assert float(rows[2]["mean_kld"]) == pytest.approx(0.004)
