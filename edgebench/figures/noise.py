@@ -28,9 +28,15 @@ def unsteady(launches: Sequence[Launch]) -> bool:
 
 
 def spread(launches: Sequence[Launch]) -> float:
-    """Return the coefficient of variation of decode between launches; 0 of a single one."""
-    seconds = [statistics.median(launch.decode_s) for launch in launches]
-    return statistics.stdev(seconds) / statistics.fmean(seconds) if len(seconds) > 1 else 0.0
+    """Return the coefficient of variation between launches, of the phase that varies more.
+
+    It is 0 of a single launch.
+    """
+    if len(launches) < 2:
+        return 0.0
+    phases = zip(*((launch.prefill_s, launch.decode_s) for launch in launches), strict=True)
+    medians = [[statistics.median(seconds) for seconds in phase] for phase in phases]
+    return max(statistics.stdev(seconds) / statistics.fmean(seconds) for seconds in medians)
 
 
 def drift(launches: Sequence[Launch]) -> float:
@@ -55,7 +61,7 @@ def noise_warnings(launches: Sequence[Launch], cores: int) -> list[str]:
         )
     if unsteady(launches):
         warnings.append(
-            f"launches lie {100 * spread(launches):.0f} % apart (cv of decode); an idle machine or "
+            f"launches lie {100 * spread(launches):.0f} % apart (coefficient of variation); an idle machine or "
             f"--launches {2 * len(launches)} narrows that"
         )
     if abs(moved := drift(launches)) > DRIFT:
