@@ -79,8 +79,8 @@ def test_warnings_name_the_figure_and_what_to_do() -> None:
 
 
 def test_speed_is_over_launches() -> None:
-    """A launch's figure is its repetitions' median; the estimate is over launches, by their number."""
-    slow = launch(2.0, decode_s=(2.0, 2.0, 9.0))
+    """A launch counts by the median of its repetitions; the estimate is over launches."""
+    slow = launch().model_copy(update={"decode_s": (2.0, 2.0, 9.0)})
     speed = speed_of(WORK, [slow, launch(1.0), launch(1.0), launch(1.0), launch(1.0)])
     assert speed.decode.tokens_per_s.value == 4.0
     assert speed.decode.tokens_per_s.n == 5
