@@ -17,8 +17,8 @@ from support.shell import Family, Shell, make_in_process
 
 from edgebench.errors import BadFileError, UsageError
 from edgebench.sources.checkpoint import Allowed, open_checkpoint
-from edgebench.sources.gguf_file import read_gguf
 from edgebench.sources.digests import sha256_of
+from edgebench.sources.gguf_file import read_gguf
 
 # checkpoints, which need nothing installed
 
