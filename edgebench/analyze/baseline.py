@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from edgebench.analyze.rows import Row, TaskFigures
 from edgebench.analyze.setups import content_of
-from edgebench.errors import UsageError, nearest
+from edgebench.errors import UsageError
 from edgebench.plan.cases import reference_of
 from edgebench.records.artifact import Artifact
 from edgebench.records.base import Record, Text
@@ -59,7 +59,7 @@ def _named(rows: Sequence[Row], good: Sequence[Row], level: str) -> Artifact:
         failed = any(row.level == level for row in rows)
         raise UsageError(
             f"no good run of level {level!r} of {model}" + (", which failed" if failed else ""),
-            hint=nearest(level, levels) if levels else "measure it with edgebench profile",
+            hint=f"measured: {', '.join(sorted(levels))}" if levels else "edgebench profile",
         )
     answered = [row for row in chosen if row.tasks] or chosen
     return reference_of([row.artifact for row in answered])

@@ -15,7 +15,7 @@ from edgebench.analyze.pairs import paired
 from edgebench.analyze.rows import EnergyFigures, Row
 from edgebench.analyze.setups import Job
 from edgebench.analyze.speeds import decode_ratio
-from edgebench.errors import UsageError, nearest
+from edgebench.errors import UsageError
 from edgebench.figures.energy import common_source, of_source, reason_without
 from edgebench.records.base import Record, Text
 from edgebench.records.device import DeviceInfo
@@ -71,7 +71,9 @@ def compare(
     """
     levels = {row.level for row in rows}
     if baseline and baseline not in levels:
-        raise UsageError(f"no run of level {baseline!r}", hint=nearest(baseline, levels))
+        raise UsageError(
+            f"no run of level {baseline!r}", hint=f"measured: {', '.join(sorted(levels))}"
+        )
     families: dict[Key, list[Row]] = {}
     for row in rows:
         families.setdefault((row.machine, row.artifact.model), []).append(row)

@@ -276,7 +276,8 @@ class _Judge:
 
     def _front(self) -> list[Row]:
         told: list[Aspect] = ["decode", "memory", "energy", "accuracy", "divergence"]
-        good = [row for row in self.candidates if row.is_good and (row.speed or row.tasks)]
+        timed = self.group.workload is not None
+        good = [row for row in self.candidates if (row.speed if timed else row.is_good)]
         return front(good, self.tasks, told)
 
     # words
@@ -287,7 +288,7 @@ class _Judge:
     def _next(self, row: Row, check: Check) -> Next:
         message, advice = advise(row, check, self._baseline_row())
         task = row.task(check.about)
-        if task and check.constraint == "max-accuracy-loss":
+        if task and check.estimate and check.estimate.value >= 0:
             beforehand = cannot_show(task, check.limit)
             message += f"; {beforehand}" if beforehand else ""
         return Next(

@@ -95,6 +95,8 @@ def _why(best: Row, other: Row, objective: Objective, tasks: Sequence[str]) -> s
     """Return what a row is shown to be the better in, else that it is the smaller."""
     aspects = [aspect for aspect in ASPECTS if aspect != objective]
     better = reasons_to_prefer(best, other, tasks, aspects)
+    if "divergence" in better and all(it.mean_kld is None for it in best.divergences):
+        return "the reference itself"
     if better:
         return " and ".join(BETTER[aspect] for aspect in better[:2])
     if best.artifact.size_bytes < other.artifact.size_bytes:

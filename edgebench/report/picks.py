@@ -11,7 +11,7 @@ from edgebench.analyze.advice import place
 from edgebench.analyze.compare import Group
 from edgebench.analyze.pick import Next, Pick, Rejection
 from edgebench.records.base import Estimate
-from edgebench.report.format import MIB, duration, number, plain
+from edgebench.report.format import MIB, duration, number, plain, point_words
 
 _UNITS = {
     "max-memory": (1 / MIB, "MiB"),
@@ -30,7 +30,7 @@ def pick_lines(decision: Pick) -> list[str]:
         "none": "Nothing fits: every level breaks a constraint or failed.",
         "undecided": "Undecided: the evidence doesn't decide.",
     }[decision.decision]
-    lines = [head, f"  {decision.reason}."]
+    lines = [head] if decision.decision == "none" else [head, f"  {decision.reason}."]
     if decision.baseline:
         over = f", at {', '.join(decision.tasks)}" if decision.tasks else ""
         lines.append(f"  loss counts from {decision.baseline}{over}")
@@ -103,8 +103,10 @@ def _wrap(line: str) -> list[str]:
 
 
 def _value(constraint: str, value: float) -> str:
+    if constraint == "max-accuracy-loss":
+        return point_words(value)
     factor, unit = _UNITS.get(constraint, (1.0, ""))
-    return f"{_tidy(value * factor)} {unit.removesuffix(' lost')}".strip()
+    return f"{_tidy(value * factor)} {unit}".strip()
 
 
 def _tidy(value: float) -> str:

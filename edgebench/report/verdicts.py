@@ -74,15 +74,15 @@ def _speed_words(row: Row, baseline: str) -> str:
     value = ratio.ratio.value
     if ratio.ratio.bounds is None:
         return f"{row.level} looks {_times(value)} times as fast as {baseline} (no interval yet)"
-    low, high = (_times(end) for end in ratio.ratio.bounds)
+    low, high = (_times(end, value) for end in ratio.ratio.bounds)
     if not ratio.is_shown:
         return f"{row.level} can't be told from {baseline} in speed ({low} to {high} times)"
     return f"{row.level} is {_times(value)} times as fast as {baseline} ({low} to {high})"
 
 
-def _times(value: float) -> str:
-    """Return a ratio with one digit, near 1 with two: 2.2, 1.03."""
-    return f"{value:.2f}" if 0.8 < value < 1.25 else f"{value:.1f}"
+def _times(end: float, value: float | None = None) -> str:
+    """Return a ratio, or an end of its interval, with one digit; with two where it is near 1."""
+    return f"{end:.2f}" if 0.8 < (value or end) < 1.25 else f"{end:.1f}"
 
 
 def _space(row: Row, whole: int) -> str:

@@ -202,8 +202,7 @@ def test_level_that_did_not_fit_is_told_where_it_would_be_the_baseline() -> None
 def test_crashed_level_is_rejected_and_blocks_nothing() -> None:
     """#7: with and without constraints the others decide, and the crash is the reason."""
     runs = [failed("f16"), speed("q8_0", 20), speed("q4_0", 30)]
-    for limits in ({}, {"min_decode_tokens_per_s": 5.0}):
-        decision = decide(runs, **limits)
+    for decision in (decide(runs), decide(runs, min_decode_tokens_per_s=5.0)):
         assert (decision.decision, decision.artifact) == ("picked", "tiny-q4_0")
         assert "signal 9" in decision.rejected[0].reason
 
