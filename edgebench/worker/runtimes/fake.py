@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import random
 import signal
 import sys
 import time
@@ -45,6 +47,8 @@ class FakeSession:
         self._truth = truth
         self._held = self._said = 0
         self._fresh = True  # the next tokens are a prompt
+        # As processes do, this launch is faster or slower than another by as much as was stated.
+        self._pace = math.exp(random.gauss(0, truth.get("between", 0.0)))
         self._fail("open")
         self.info = RuntimeInfo(
             name="fake",
@@ -105,13 +109,13 @@ class FakeSession:
         self._said = 0 if self._fresh else self._said + len(tokens)
         self._fresh = False
         self._held += len(tokens)
-        time.sleep(self._truth.get("prefill_s", 0.0) * len(tokens))
+        time.sleep(self._pace * self._truth.get("prefill_s", 0.0) * len(tokens))
 
     def decode(self, count: int) -> list[int]:
         """Sleep `decode_s` a token."""
         times = []
         for _ in range(count):
-            time.sleep(self._truth.get("decode_s", 1e-4))
+            time.sleep(self._pace * self._truth.get("decode_s", 1e-4))
             times.append(time.perf_counter_ns())
         return times
 
