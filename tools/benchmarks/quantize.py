@@ -1,14 +1,12 @@
-"""The conversion itself over `llama-quantize`, same build, threads and levels.
+"""The conversion itself over `llama-quantize`: same build, threads and levels, same bytes.
 
 Both sides time the conversion in their own process, from opening the source to the last byte
-written: ours is the child process that `edgebench quantize` starts. Wanted: at most 1.05. The whole
-command does more (it checks, sums and syncs what was written) and is printed beside it.
-    python tools/bench_quantize.py [--pairs 9]
+written: ours is the child process that `edgebench quantize` starts. The whole command does more (it
+checks, sums and syncs what was written) and stands beside it.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import subprocess
@@ -16,26 +14,23 @@ import sys
 import tempfile
 from pathlib import Path
 
-from llama_cpp_tools import tool
-from side_by_side import bundled_artifacts, edgebench, interleave, report, seconds_of
+from lib.llama_cpp_tools import tool
+from lib.side_by_side import bundled_artifacts, edgebench, interleave, seconds_of
 
-from edgebench.convert.jobs import QuantizeJob
-from edgebench.convert.levels import known_levels
+from benchmarks import Figure, Range, ratio
 
+WHOLE_PAIRS = 3
 _OWN_TIME = re.compile(r"quantize time\s*=\s*([\d.]+) ms")
 
 
-def main() -> int:
-    """Compare q4_k_m and q8_0 from f16; return 1 where a figure is missed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=9)
-    pairs = parser.parse_args().pairs
+def measure(pairs: int = 9, levels: str = "q8_0,q4_k_m") -> list[Figure]:
+    """Compare the levels, made of f16."""
+    tool("llama-quantize")
     source = bundled_artifacts("f16")["f16"]
-    within = [_compare(source, level, pairs) for level in ("q8_0", "q4_k_m")]
-    return 0 if all(within) else 1
+    return [figure for level in levels.split(",") for figure in _compare(source, level, pairs)]
 
 
-def _compare(source: Path, level: str, pairs: int) -> bool:
+def _compare(source: Path, level: str, pairs: int) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         ours, theirs = Path(folder) / "ours.gguf", Path(folder) / "theirs.gguf"
         results = interleave(
@@ -45,15 +40,19 @@ def _compare(source: Path, level: str, pairs: int) -> bool:
         whole = interleave(
             lambda: _command(source, level),
             lambda: seconds_of([str(tool("llama-quantize")), str(source), str(theirs), level]),
-            3,
+            WHOLE_PAIRS,
         )
-    good = report(f"converting to {level} over llama-quantize", results, 0, 1.05)
-    report(f"the whole command to {level} over llama-quantize", whole, 0, float("inf"))
-    print(f"both wrote the same bytes: {same}")
-    return good and same
+    return [
+        ratio(f"converting to {level} over llama-quantize", results, Range(None, 1.05)),
+        ratio(f"the whole command to {level} over llama-quantize", whole, None),
+        Figure(f"{level}: both wrote the same bytes", Range(1, None), float(same)),
+    ]
 
 
 def _ours(source: Path, target: Path, level: str) -> float:
+    from edgebench.convert.jobs import QuantizeJob
+    from edgebench.convert.levels import known_levels
+
     job = QuantizeJob(source=str(source), target=str(target), ftype=known_levels()[level])
     done = subprocess.run(
         [sys.executable, "-m", "edgebench.convert.gguf.quantize_process"],
@@ -71,16 +70,12 @@ def _theirs(source: Path, target: Path, level: str) -> float:
         [str(tool("llama-quantize")), str(source), str(target), level],
         text=True, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    found = _OWN_TIME.search(done.stdout)
-    if not found:
+    own_time = _OWN_TIME.search(done.stdout)
+    if not own_time:
         raise RuntimeError("llama-quantize did not print its quantize time")
-    return float(found[1]) / 1000
+    return float(own_time[1]) / 1000
 
 
 def _command(source: Path, level: str) -> float:
     with tempfile.TemporaryDirectory() as output:
         return seconds_of(edgebench("quantize", str(source), "--levels", level, "--output", output))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -20,8 +20,6 @@ compiled llama.cpp, which would not be the same build), anything about models or
 and how sources much older than 0.3.36's were laid out. Wheels whose backends are loaded at run
 time (GGML_BACKEND_DL) are not supported: the tools look for such backends next to themselves,
 not in the wheel.
-
-    python tools/llama_cpp_tools.py     # build if needed, print the three paths
 """
 
 from __future__ import annotations
@@ -405,19 +403,3 @@ def _telling_line(output: str) -> str:
             # cmake says where on one line, and what on the next.
             return " ".join(lines[number : number + 2]) if line.endswith(":") else line
     return lines[-1] if lines else ""
-
-
-def main() -> int:
-    """Build the tools if need be and print their paths, one a line."""
-    try:
-        paths = [tool(name) for name in TOOLS]
-    except RuntimeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    for path in paths:
-        print(path)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,79 +1,66 @@
-"""Items a second of our scoring over llama-perplexity --hellaswag, the same items, two threads.
+"""Items a second of our scoring over llama-perplexity --hellaswag: same items, two threads.
 
-Wanted: at least 1.0, and the same answer on at least 99 % of items. llama-perplexity prints only
-how many it got right so far; so each of four pairs gives it other right answers, and an item's
-answer is the one that was counted. Both sides are whole processes with their loading.
-    python tools/bench_hellaswag.py --data FOLDER [--items 100] [--levels q8_0,q4_0]
-FOLDER holds hellaswag/validation.jsonl; $EDGEBENCH_DATA by default.
+llama-perplexity prints only how many it got right so far; so each of four pairs gives it other
+right answers, and an item's answer is the one that was counted. Both sides are whole processes with
+their loading. Needs hellaswag/validation.jsonl in the data folder.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from llama_cpp_tools import tool
-from side_by_side import bundled_artifacts, edgebench, interleave, json_of, report
+from lib.llama_cpp_tools import tool
+from lib.side_by_side import bundled_artifacts, data_file, edgebench, interleave, json_of
+
+from benchmarks import Figure, Range, ratio
 
 THREADS, CHOICES = 2, 4
 HEADER = "name: hellaswag\ndata: items.jsonl\nschema: multiple_choice\nmetric: acc_token\n"
 _COUNTED = re.compile(r"^\s*(\d+)\t([\d.]+)%", re.MULTILINE)
 
 
-def main() -> int:
-    """Run the pairs and print the ratio and the agreement of each level."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=os.environ.get("EDGEBENCH_DATA"))
-    parser.add_argument("--items", type=int, default=100)
-    parser.add_argument("--levels", default="q8_0,q4_0")
-    typed = parser.parse_args()
-    if typed.data is None:
-        parser.error("give --data FOLDER, or set EDGEBENCH_DATA")
-    source = Path(typed.data) / "hellaswag" / "validation.jsonl"
-    lines = source.read_text("utf-8").split("\n")[: typed.items]
-    items = [json.loads(line) for line in lines]
+def measure(data: str = "", items: int = 100, levels: str = "q8_0,q4_0") -> list[Figure]:
+    """Run four pairs for each level: the ratio of the rates, and the share of same answers."""
+    lines = data_file(data, "hellaswag/validation.jsonl").read_text("utf-8").split("\n")[:items]
+    tool("llama-perplexity")
     folder = Path(tempfile.mkdtemp(prefix="edgebench-hellaswag-"))
     (folder / "items.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
     (folder / "hellaswag.yaml").write_text(HEADER)
-    good = True
-    for level, model in bundled_artifacts(typed.levels).items():
-        good &= _compare(level, model, items, folder)
-    return 0 if good else 1
+    asked = [json.loads(line) for line in lines]
+    return [
+        figure
+        for level, model in bundled_artifacts(levels).items()
+        for figure in _compare(level, model, asked, folder)
+    ]
 
 
-def _compare(level: str, model: Path, items: list[dict[str, Any]], folder: Path) -> bool:
+def _compare(level: str, model: Path, items: list[dict[str, Any]], folder: Path) -> list[Figure]:
     turns = iter(range(CHOICES))
-    found = interleave(
+    results = interleave(
         partial(_ours, model, folder),
         lambda: _theirs(model, items, folder, next(turns)),
         CHOICES,
     )
     # Theirs over ours: more than 1 means that ours takes less time.
-    pairs = [(theirs[0], ours[0]) for ours, theirs in found]
-    rates = [len(items) / ours[0] for ours, _ in found]
-    good = report(f"{level} items/s over llama-perplexity", pairs, 1.0, float("inf"))
-    print(f"  ours {min(rates):.2f} to {max(rates):.2f} items/s")
+    seconds = [(theirs[0], ours[0]) for ours, theirs in results]
     order = _their_order(len(items))
-    theirs = [{order[place] for place in right} for _, (_, right) in found]
+    right = [{order[place] for place in places} for _, (_, places) in results]
     answers = [
-        next((turn for turn in range(CHOICES) if index in theirs[turn]), None)
+        next((turn for turn in range(CHOICES) if index in right[turn]), None)
         for index in range(len(items))
     ]
-    same = sum(a == b for a, b in zip(found[0][0][1], answers, strict=True)) / len(items)
-    verdict = "met" if same >= 0.99 else "MISSED"
-    print(f"  {level}: same answers {100 * same:.1f} %; wanted 99: {verdict}")
-    return good and same >= 0.99
+    same = sum(a == b for a, b in zip(results[0][0][1], answers, strict=True)) / len(items)
+    return [
+        ratio(f"{level} items/s over llama-perplexity", seconds, Range(1.0, None)),
+        Figure(f"{level} same answers, %", Range(99, None), 100 * same, n=len(items)),
+    ]
 
 
 def _their_order(count: int) -> list[int]:
@@ -129,7 +116,3 @@ def _theirs(
             right.add(number - 1)
         before = now
     return seconds, right
-
-
-if __name__ == "__main__":
-    sys.exit(main())

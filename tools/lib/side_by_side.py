@@ -1,36 +1,39 @@
-"""Run two commands in turn and compare them pair by pair.
+"""Run two programs in turn, pair by pair.
 
-Knows how to interleave (A B, B A, A B, ...), how to time a whole process, and how to print the
-median of the paired ratios with its spread. Knows nothing of what is measured.
+Knows how to interleave (A B, B A, A B, ...), how to time a whole process, and how to make levels of
+the bundled model. Knows nothing of what is measured.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-Pair = tuple[float, float]
+from benchmarks import NotMeasurableError
+
+Ours = TypeVar("Ours")
+Theirs = TypeVar("Theirs")
 
 
 def interleave(
-    first: Callable[[], Any], second: Callable[[], Any], pairs: int
-) -> list[tuple[Any, Any]]:
+    ours: Callable[[], Ours], theirs: Callable[[], Theirs], pairs: int
+) -> list[tuple[Ours, Theirs]]:
     """Call both `pairs` times, the order turned each time; return their results in pairs."""
     results = []
     for index in range(pairs):
         if index % 2:
-            b = second()
-            a = first()
+            b = theirs()
+            a = ours()
         else:
-            a = first()
-            b = second()
+            a = ours()
+            b = theirs()
         results.append((a, b))
         print(f"  pair {index + 1}/{pairs} done", file=sys.stderr)
     return results
@@ -49,23 +52,15 @@ def json_of(command: Sequence[str]) -> Any:
     return json.loads(done.stdout)
 
 
-def report(name: str, pairs: Sequence[Pair], low: float, high: float) -> bool:
-    """Print the paired ratio's median, spread and verdict; return whether it is within limits."""
-    ratios = sorted(a / b for a, b in pairs)
-    median = statistics.median(ratios)
-    a, b = (statistics.median(side) for side in zip(*pairs, strict=True))
-    good = low <= median <= high
-    bounds = f"at most {high:g}" if low == 0 else f"{low:g} to {high:g}"
-    print(
-        f"{name}: ratio {median:.3f} (pairs {ratios[0]:.3f} to {ratios[-1]:.3f}, n = {len(ratios)};"
-        f" medians {a:.4g} and {b:.4g}); wanted {bounds}: {'met' if good else 'MISSED'}"
-    )
-    return good
-
-
 def edgebench(*arguments: str) -> list[str]:
     """Return the command line of edgebench in this interpreter."""
     return [sys.executable, "-m", "edgebench", *arguments]
+
+
+def child(name: str, *arguments: object) -> list[str]:
+    """Return the command line of one of benchmarks/children, in this interpreter."""
+    script = Path(__file__).parents[1] / "benchmarks/children" / f"{name}.py"
+    return [sys.executable, str(script), *map(str, arguments)]
 
 
 def bundled_artifacts(levels: str) -> dict[str, Path]:
@@ -78,3 +73,11 @@ def bundled_artifacts(levels: str) -> dict[str, Path]:
         )
     )  # fmt: skip
     return {artifact["level"]: Path(artifact["path"]) for artifact in made["artifacts"]}
+
+
+def data_file(data: str, name: str) -> Path:
+    """Return a file of the folder `data`, else of $EDGEBENCH_DATA; raise where it isn't there."""
+    folder = data or os.environ.get("EDGEBENCH_DATA", "")
+    if not folder or not (path := Path(folder) / name).is_file():
+        raise NotMeasurableError(f"--set data=FOLDER or EDGEBENCH_DATA must say where {name} is")
+    return path

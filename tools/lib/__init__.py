@@ -1,0 +1,1 @@
+"""What the tools share; nothing here is run by itself."""
