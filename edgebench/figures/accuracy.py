@@ -9,8 +9,8 @@ from edgebench.errors import EdgebenchError
 from edgebench.records.accuracy import Accuracy, ItemResult, RaceResult, Skip
 from edgebench.records.base import Estimate
 from edgebench.records.task import Task
+from edgebench.stats.clusters import clustered_proportion, clusters_of
 from edgebench.stats.estimates import proportion_estimate
-from edgebench.stats.resampling import clustered_bootstrap, clusters_of
 
 REASONS_SHOWN = 3
 
@@ -21,7 +21,7 @@ def accuracy_of(
     skipped: Sequence[Skip] = (),
     race: RaceResult | None = None,
 ) -> Accuracy:
-    """Return the task's accuracy, with Wilson's interval, or a clustered bootstrap's.
+    """Return the task's accuracy, with Wilson's interval, or one over clusters.
 
     Raises EdgebenchError where no item was answered.
     """
@@ -55,8 +55,8 @@ def share_of(results: Sequence[ItemResult]) -> Estimate:
     """Estimate the share of right answers; items of one cluster stand or fall together."""
     correct = [result.correct for result in results]
     clusters = clusters_of([result.cluster for result in results])
-    if clusters and 0 < sum(correct) < len(correct):
-        return clustered_bootstrap([float(one) for one in correct], clusters)
+    if clusters:
+        return clustered_proportion(correct, clusters)
     return proportion_estimate(sum(correct), len(correct))
 
 

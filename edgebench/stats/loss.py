@@ -12,7 +12,7 @@ normal one, corrected for continuity. Clusters, and answers that are graded, are
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -30,9 +30,11 @@ Floats = NDArray[np.float64]
 Answers = Sequence[bool] | Sequence[float]
 Verdict = Literal["holds", "worse", "open"]
 
-EXACT_MOST = 50  # disagreements up to which the score's error is computed, not approximated
-NUISANCE_POINTS = 48
-STEPS = 30  # halvings of a bracket of a few standard errors
+EXACT_MOST = 30  # disagreements up to which the score's error is computed, not approximated
+NUISANCE_POINTS = 32
+LEAST_MEAN = -1 + 1e-9
+STEPS = 40  # halvings of an interval of 2
+SECANTS = 8
 
 
 @dataclass(frozen=True)
@@ -68,15 +70,33 @@ def loses_at_most(
     an alpha outside 0..0.5.
     """
     differences = _differences(ours, theirs)
-    _check_question(margin, alpha)
     if clusters is not None and len(clusters) != len(differences):
         raise ValueError(f"{len(differences)} answers are in {len(clusters)} clusters")
     if clusters is not None and len(set(clusters)) < len(differences):
+        _check_question(margin, alpha)
         return _by_cluster(differences, clusters, margin, alpha)
-    if not np.isin(differences, (-1.0, 0.0, 1.0)).all():
-        return _by_cluster(differences, range(len(differences)), margin, alpha)
-    won, lost = int((differences > 0).sum()), int((differences < 0).sum())
-    return loses_at_most_counts(won, lost, len(differences), margin, alpha)
+    return loses_at_most_differences(differences.tolist(), margin, alpha)
+
+
+def loses_at_most_differences(
+    differences: Sequence[float], margin: float, alpha: float = 0.05
+) -> LossVerdict:
+    """Judge as `loses_at_most` from the differences of items of which no two share a cluster."""
+    _check_question(margin, alpha)
+    checked = _differences(differences, np.zeros(len(differences)).tolist(), -1.0)
+    if not _is_ternary(checked):
+        return _by_cluster(checked, range(len(checked)), margin, alpha)
+    return loses_at_most_counts(*_won_and_lost(checked), len(checked), margin, alpha)
+
+
+def quick_verdict(differences: Sequence[float], margin: float, alpha: float = 0.05) -> Verdict:
+    """Return the verdict of `loses_at_most_differences` alone, without its interval."""
+    checked = _differences(differences, np.zeros(len(differences)).tolist(), -1.0)
+    if not _is_ternary(checked):
+        return loses_at_most_differences(differences, margin, alpha).verdict
+    won, lost = _won_and_lost(checked)
+    p_holds, p_worse = (score_p(won, lost, len(checked), margin, side) for side in (1, -1))
+    return _verdict(p_holds, p_worse, alpha)
 
 
 @lru_cache(maxsize=8192)
@@ -116,7 +136,7 @@ def difference_p(
         return sign_flip_p(differences.tolist(), clusters)
     if clusters is not None and len(set(clusters)) == 1 < len(differences):
         return 1.0  # a single cluster says nothing
-    if np.isin(differences, (-1.0, 0.0, 1.0)).all():
+    if _is_ternary(differences):
         return mcnemar_exact((differences > 0).tolist(), (differences < 0).tolist())
     return sign_flip_p(differences.tolist(), range(len(differences)))
 
@@ -125,11 +145,23 @@ def score_p(won: int, lost: int, n: int, margin: float, side: int) -> float:
     """Return the p-value of "the mean is above -margin" (side 1) or "below" (side -1)."""
     if margin < 0:
         return score_p(lost, won, n, -margin, -side)
-    seen = won + lost
-    if seen > EXACT_MOST:
-        score = float(_tango(np.array(won), np.array(lost), n, margin, side / 2))
-        return normal_tail(side * score)
+    if won + lost > EXACT_MOST:
+        return _normal_p(won, lost, n, margin, side)
     return _exact_p(won, lost, n, margin, side)
+
+
+def _normal_p(won: int, lost: int, n: int, margin: float, side: int) -> float:
+    """Return the score's normal p-value, corrected for continuity and, where it grows, skewness."""
+    if margin < 0:
+        return _normal_p(lost, won, n, -margin, -side)
+    p_lost = float(_rate_lost(np.array(won), np.array(lost), n, margin))
+    square = 2 * p_lost - margin
+    deviation = math.sqrt(max(square - margin * margin, 1e-12))
+    z = (side * (won - lost + n * margin) - 0.5) / (deviation * math.sqrt(n))
+    skew = -margin + 3 * margin * square - 2 * margin**3  # the third moment about a mean of -margin
+    skew /= deviation**3 * math.sqrt(n)
+    density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    return min(1.0, normal_tail(z) + max(0.0, side * skew / 6 * (z * z - 1) * density))
 
 
 def score_bounds(won: int, lost: int, n: int, alpha: float) -> tuple[float, float]:
@@ -138,24 +170,31 @@ def score_bounds(won: int, lost: int, n: int, alpha: float) -> tuple[float, floa
 
 
 def _bound(won: int, lost: int, n: int, alpha: float) -> float:
-    """Return the largest mean below which the truth can't be, by halving between two guesses."""
-    rates = (won + 1) / (n + 2), (lost + 1) / (n + 2)
-    centre, error = rates[0] - rates[1], math.sqrt(sum(rates) / (n + 2))
+    """Return the largest mean that "above" is shown at `alpha`, from the normal one by secants."""
     z = normal_quantile(1 - alpha)
+    error = math.sqrt((won + lost + 2) / (n + 2) / (n + 2))
 
-    def rejected(mean: float) -> bool:
-        return score_p(won, lost, n, -mean, 1) <= alpha
+    def excess(mean: float, p_value: Callable[[int, int, int, float, int], float]) -> float:
+        p = p_value(won, lost, n, -mean, 1)
+        return normal_quantile(min(1 - 1e-12, max(1e-12, 1 - p))) - z
 
-    low, high = max(-1 + 1e-9, centre - (z + 1.5) * error), min(1 - 1e-9, centre)
-    while not rejected(low):
-        if low <= -1 + 1e-9:
-            return -1.0
-        low = max(-1 + 1e-9, low - 2 * error)
-    steps = STEPS if won + lost > EXACT_MOST else STEPS // 3
-    for _ in range(steps):
+    low, high = LEAST_MEAN, -LEAST_MEAN
+    for _ in range(STEPS):
         middle = (low + high) / 2
-        low, high = (middle, high) if rejected(middle) else (low, middle)
-    return low
+        low, high = (middle, high) if excess(middle, _normal_p) > 0 else (low, middle)
+    if won + lost > EXACT_MOST:
+        return low
+    before, mean = low, max(LEAST_MEAN, low - error / 2)
+    was, now = excess(before, score_p), excess(mean, score_p)
+    for _ in range(SECANTS):
+        if abs(now) < 0.003 or mean == before:
+            break
+        slope = min(-0.3 / error, (now - was) / (mean - before))  # it falls about one an error
+        step = max(-2 * error, min(2 * error, -now / slope))
+        before, was = mean, now
+        mean = max(LEAST_MEAN, min(-LEAST_MEAN, mean + step))
+        now = excess(mean, score_p)
+    return -1.0 if mean == LEAST_MEAN else mean
 
 
 def _by_cluster(
@@ -193,15 +232,18 @@ def _verdict(p_holds: float, p_worse: float, alpha: float) -> Verdict:
     return "worse" if p_worse <= alpha else "open"
 
 
-def _tango(
-    won: NDArray[np.int64], lost: NDArray[np.int64], n: int, margin: float, shift: float = 0.0
-) -> Floats:
-    """Return Tango's (1998) score of a mean of -margin; `shift` items are taken off the excess."""
+def _rate_lost(won: NDArray[np.int64], lost: NDArray[np.int64], n: int, margin: float) -> Floats:
+    """Return the likeliest rate of items lost, were the mean -margin (Tango 1998)."""
     b = -(won + lost) - (2 * n - won + lost) * margin
     c = lost * (margin * (1 + margin))
-    p_lost = (np.sqrt(np.maximum(b * b - 8 * n * c, 0)) - b) / (4 * n)
-    variance = n * (2 * p_lost - margin * (1 + margin))
-    score: Floats = (won - lost + n * margin - shift) / np.sqrt(np.maximum(variance, 1e-12))
+    rate: Floats = (np.sqrt(np.maximum(b * b - 8 * n * c, 0)) - b) / (4 * n)
+    return rate
+
+
+def _tango(won: NDArray[np.int64], lost: NDArray[np.int64], n: int, margin: float) -> Floats:
+    """Return Tango's (1998) score of a mean of -margin."""
+    variance = n * (2 * _rate_lost(won, lost, n, margin) - margin * (1 + margin))
+    score: Floats = (won - lost + n * margin) / np.sqrt(np.maximum(variance, 1e-12))
     return score
 
 
@@ -233,14 +275,22 @@ def _exact_p(won: int, lost: int, n: int, margin: float, side: int) -> float:
     return min(1.0, worst + 1e-4)
 
 
-def _differences(ours: Answers, theirs: Answers) -> Floats:
+def _differences(ours: Answers, theirs: Answers, least: float = 0.0) -> Floats:
     if len(ours) != len(theirs) or not len(ours):
         raise ValueError(f"{len(ours)} and {len(theirs)} answers are no pairs")
     sides = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
     for side in sides:
-        if not ((side >= 0) & (side <= 1)).all():  # so is not a number
-            raise ValueError("an answer is not in 0..1")
+        if not ((side >= least) & (side <= 1)).all():  # so is not a number
+            raise ValueError(f"an answer is not in {least:g}..1")
     return sides[0] - sides[1]
+
+
+def _is_ternary(differences: Floats) -> bool:
+    return bool(np.isin(differences, (-1.0, 0.0, 1.0)).all())
+
+
+def _won_and_lost(differences: Floats) -> tuple[int, int]:
+    return int((differences > 0).sum()), int((differences < 0).sum())
 
 
 def _check_question(margin: float, alpha: float) -> None:
