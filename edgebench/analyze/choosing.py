@@ -207,9 +207,12 @@ def front(rows: Sequence[Row], tasks: Sequence[str], aspects: Sequence[Aspect]) 
 
 
 def _beats(row: Row, other: Row, tasks: Sequence[str], aspects: Sequence[Aspect]) -> bool:
-    leads = [lead(aspect, row, other, tasks) for aspect in aspects]
-    told = [it for it in leads if it is not None]
-    return all(it.by >= 0 for it in told) and any(it.is_better for it in told)
+    for aspect in aspects:  # what is plain to see comes before the tests, which take longer
+        mine, theirs = value_of(aspect, row, tasks), value_of(aspect, other, tasks)
+        if mine is not None and theirs is not None and mine < theirs:
+            return False
+    leads = (lead(aspect, row, other, tasks) for aspect in aspects)
+    return any(it.is_better for it in leads if it is not None)
 
 
 def reasons_to_prefer(

@@ -80,12 +80,19 @@ def when(run: Run) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
-def machine_of(device: DeviceInfo) -> str:
-    """Tell one piece of hardware from another; in runs before 0.2 by processor and memory."""
-    if device.machine:
-        return device.machine
+def parts_of(device: DeviceInfo) -> str:
+    """Tell a machine by processor, board and memory, as runs before 0.2 do."""
     memory = round(device.memory_bytes / QUARTER_GIB) if device.memory_bytes else ""
     return f"{device.cpu or ''}|{device.board or ''}|{memory}"
+
+
+def machines_by_parts(runs: Iterable[Run]) -> dict[str, str]:
+    """Return the one machine that has these parts, for the runs that name none."""
+    known: dict[str, set[str]] = {}
+    for run in runs:
+        if run.device.machine:
+            known.setdefault(parts_of(run.device), set()).add(run.device.machine)
+    return {parts: next(iter(names)) for parts, names in known.items() if len(names) == 1}
 
 
 def setup_of(run: Run) -> Setup:
@@ -137,17 +144,14 @@ def placed(runs: Iterable[Run]) -> list[Placed]:
     ordered = sorted(runs, key=when)
     opened = [run for run in ordered if run.runtime]
     timed = [run for run in ordered if run.speed]
-    return [_place(run, opened, timed) for run in ordered]
-
-
-def _place(run: Run, opened: Sequence[Run], timed: Sequence[Run]) -> Placed:
-    stand_in = run if run.runtime else _nearest(run, opened)
-    return Placed(
-        run=run,
-        machine=machine_of(stand_in.device),
-        setup=setup_of(stand_in),
-        after_prompt=_after_prompt(run, timed),
-    )
+    machines = machines_by_parts(ordered)
+    told = []
+    for run in ordered:
+        stand_in = run if run.runtime else _nearest(run, opened)
+        parts = parts_of(stand_in.device)
+        machine = stand_in.device.machine or machines.get(parts, parts)
+        told.append(Placed(run, machine, setup_of(stand_in), _after_prompt(run, timed)))
+    return told
 
 
 def _nearest(run: Run, opened: Sequence[Run]) -> Run:

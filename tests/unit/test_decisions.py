@@ -136,6 +136,16 @@ def test_two_machines_never_share_a_table() -> None:
     assert len(groups_of(runs)) == 2
 
 
+def test_runs_of_0_1_join_the_one_machine_that_they_may_be_of() -> None:
+    """Answers of 0.1.0 stand beside today's speed where one machine has these parts, else apart."""
+    old = DeviceInfo(name="cpu", cpu="N100", memory_bytes=8 << 30)
+    mine = [old.model_copy(update={"machine": name}) for name in ("a", "b")]
+    runs = [task("q8_0", GOOD, device=old), speed("q8_0", 10, device=mine[0])]
+    (row,) = summarize(runs)
+    assert row.task("basics")
+    assert len(summarize([*runs, speed("q8_0", 20, device=mine[1])])) == 3
+
+
 def test_two_boards_keep_their_own_governors() -> None:
     """The same artifacts on two boards: neither is headed with the other's set-up."""
     runs = [
