@@ -1,3 +1,3 @@
 """edgebench: which build of this language model should run on that device?"""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
