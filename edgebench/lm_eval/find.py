@@ -96,11 +96,13 @@ def find_task(wish: Wish) -> KnownTask:
         from lm_eval.tasks._index import Kind
     except ImportError:
         raise UnsupportedError(
-            f"lm-eval {lm_eval_version()} is not a version that edgebench can read tasks of",
+            f"lm-eval {lm_eval_version()} isn't a version that edgebench can read tasks of",
             hint='pip install "lm-eval>=0.4.13"',
         ) from None
     if wish.include is not None and not wish.include.is_dir():
-        raise UsageError(f"no folder {wish.include}", hint="--include takes a folder of task YAML")
+        raise UsageError(
+            f"there is no folder {wish.include}", hint="--include takes a folder of task YAML"
+        )
     own = {path: text_of(path) for path in sorted(_own_folder().rglob("*.yaml"))}
     names = re.findall(r"^task:[ \t]*[\"']?([\w.:+-]+)", "\n".join(own.values()), re.M)
     for folders in _folders(wish, own):
@@ -175,7 +177,7 @@ def _members(index: Any, name: str, depth: int = 0) -> Iterator[str]:
 def refuse(name: str, reason: str) -> NoReturn:
     raise BadFileError(
         f"{PREFIX}{name} can't be translated: {reason}",
-        hint="lm-eval itself can run it on an artifact: python -m edgebench.lm_eval.model "
+        hint="lm-eval itself can run it on an artifact: edgebench-lm-eval "
         f"--model edgebench --model_args artifact=PATH --tasks {name}",
     )
 

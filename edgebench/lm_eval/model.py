@@ -1,7 +1,7 @@
 """Artifacts as a model of lm-evaluation-harness: any format, scored by a worker of ours.
 
 lm-eval finds models in a table of its own and has no plugins, so its command is started from here:
-    python -m edgebench.lm_eval.model --model edgebench --model_args artifact=m-q8_0.gguf --tasks T
+    edgebench-lm-eval --model edgebench --model_args artifact=m-q8_0.gguf --tasks T
 All of lm-eval's options work. From Python, importing this module and calling `register` is enough.
 Knows how lm-eval cuts requests into spans of tokens. Loads no runtime: a worker does.
 """

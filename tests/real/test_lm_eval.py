@@ -350,7 +350,7 @@ def test_build_and_check_as_typed(edgebench: Shell, tmp_path: Path) -> None:
     [
         (["build", "arc_easy"], 2, "'arc_easy'", "lm_eval:arc_easy"),
         (["build", "lm_eval:arc_easy"], 4, "allenai/ai2_arc", "go online"),
-        (["build", "lm_eval:squadv2"], 4, "written in Python", "edgebench.lm_eval.model"),
+        (["build", "lm_eval:squadv2"], 4, "written in Python", "edgebench-lm-eval"),
         (["build", "lm_eval:mine", "--include", "nowhere"], 2, "nowhere", "--include"),
         (["check", "nothing.yaml"], 4, "nothing.yaml", ""),
     ],
