@@ -158,5 +158,8 @@ def _where(group: Group) -> str:
     """Name a group's set-up, builds and date."""
     from edgebench.report.format import DAY, plain
 
-    words = [group.setup or "the usual settings", *sorted(set(group.runtimes.values()))]
+    words = [group.device.cpu or "", group.setup, *sorted(set(group.runtimes.values()))]
+    if group.workload and not group.after_prompt:
+        words.append("decode from where the prompt starts, as before 0.2")
+    words = [word for word in words if word]
     return plain(f"runs of {group.newest[:DAY]} ({'; '.join(words)})")

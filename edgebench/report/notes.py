@@ -93,7 +93,7 @@ def task_notes(rows: Sequence[Row], name: str) -> list[str]:
         words += f"; {most.metric}"
     if most.clusters:
         words += f"; intervals by {most.clusters} clusters of items that share a context"
-    notes = [words + "; differences in points, paired on the same items."]
+    notes = [words + "; differences in points, paired on the same items, 5 % on each side."]
     if any(task.race for task in tasks):
         notes.append(
             "Raced: items were asked until the loss was decided; intervals hold at any stopping "

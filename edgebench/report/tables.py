@@ -89,7 +89,7 @@ def _baseline_words(group: Group) -> str:
     baseline = group.baseline
     if baseline is None:
         return ""
-    why = "as asked" if baseline.named else "the most bits a weight that were measured"
+    why = "as asked" if baseline.named else "the most bits a weight of those measured"
     if not baseline.named and baseline.artifact.format == "torch":
         why = "the checkpoint in torch"
     here = any(row.content == baseline.content for row in group.rows)

@@ -57,9 +57,7 @@ def _sentence(row: Row, group: Group) -> str:
     baseline = group.baseline
     if baseline is None or _is_baseline(row, group) or row.decode_ratio is None:
         launches = f" ({counted(row.decode.n, 'launch', 'launches')})" if row.decode else ""
-        lead = "is the fastest" if len(group.rows) > 1 else "generates"
-        start = f"{row.level} {lead}{' at' * (lead != 'generates')} {number(_decode(row))} "
-        start += f"tokens a second{launches}"
+        start = f"{row.level} generates {number(_decode(row))} tokens a second{launches}"
     else:
         space = _space(row, baseline.artifact.size_bytes)
         start = f"{_speed_words(row, baseline.level)} in {space}"
@@ -98,13 +96,13 @@ def _space(row: Row, whole: int) -> str:
 
 
 def _loss_words(row: Row, group: Group) -> str:
-    if _is_baseline(row, group):
+    """Say what a row loses at the task where it loses most."""
+    told = [task for name in group.tasks if (task := row.task(name)) and task.difference]
+    if not told or _is_baseline(row, group):
         return ""
-    task = next((task for name in group.tasks if (task := row.task(name))), None)
-    if task is None or task.difference is None:
-        return ""
-    there = f" at {task.task}" if len(group.tasks) > 1 else ""
-    return f"it {_lost(task, task.difference)}{there}"
+    worst = min(told, key=lambda task: task.difference.value if task.difference else 0.0)
+    there = f" at {worst.task}" if len(group.tasks) > 1 else ""
+    return f"it {_lost(worst, worst.difference)}{there}" if worst.difference else ""
 
 
 def _lost(task: TaskFigures, difference: Estimate) -> str:
