@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -45,6 +46,23 @@ def checks_of(transport: Transport, device: Device) -> tuple[Check, ...]:
     from edgebench.records.messages import Checks, Preflight
 
     return _asked(transport, device, Preflight(entry=device.entry), Checks).checks
+
+
+def need_meters(transport: Transport, device: Device, meters: Sequence[str]) -> None:
+    """Raise UsageError where a meter that a person named gives no readings on the device."""
+    from edgebench.errors import UsageError
+    from edgebench.records.messages import Checks, ProbeMeters
+
+    named = tuple(meter for meter in meters if meter not in ("auto", "none"))
+    if not named:
+        return
+    for check in _asked(transport, device, ProbeMeters(meters=named), Checks).checks:
+        if check.status != "ok":
+            raise UsageError(
+                f"--meter {check.name} gives no readings: {check.message}",
+                hint="--meter none measures without energy; edgebench devices check shows what "
+                "answers",
+            )
 
 
 def calibrations_of(transport: Transport, device: Device, meter: str) -> dict[str, Calibration]:

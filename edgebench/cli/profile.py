@@ -141,6 +141,7 @@ def command(**typed: Any) -> int:
       edgebench profile artifacts --device cpu --workload rag --tasks none
       edgebench profile m-q4_0.gguf --device cpu --set threads=4
     """
+    from edgebench.cli.places import need_meters
     from edgebench.run.store import Store
 
     options = Options(**typed)
@@ -152,6 +153,8 @@ def command(**typed: Any) -> int:
     todo = [case for case in cases if bench.case_id(case) not in stored]
     if options.dry_run:
         return _show_plan(cases, todo, options.as_json)
+    if work.workload and todo:
+        need_meters(bench.transport, bench.device, work.meters)
     runs = _measure(options, store, bench, todo, stored) if todo else []
     return _show([*stored.values(), *runs], len(stored), bench.device.name, options)
 

@@ -34,9 +34,13 @@ def spread(launches: Sequence[Launch]) -> float:
     """
     if len(launches) < 2:
         return 0.0
-    phases = zip(*((launch.prefill_s, launch.decode_s) for launch in launches), strict=True)
-    medians = [[statistics.median(seconds) for seconds in phase] for phase in phases]
-    return max(statistics.stdev(seconds) / statistics.fmean(seconds) for seconds in medians)
+    prefills = [statistics.median(launch.prefill_s) for launch in launches]
+    decodes = [statistics.median(launch.decode_s) for launch in launches]
+    return max(_variation(prefills), _variation(decodes))
+
+
+def _variation(seconds: Sequence[float]) -> float:
+    return statistics.stdev(seconds) / statistics.fmean(seconds)
 
 
 def drift(launches: Sequence[Launch]) -> float:

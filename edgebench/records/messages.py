@@ -98,6 +98,13 @@ class Generate(Record):
     generation: Generation
 
 
+class ProbeMeters(Record):
+    """Say whether each of these meters gives readings here."""
+
+    request: Literal["meters"] = "meters"
+    meters: tuple[Text, ...]
+
+
 class Calibrate(Record):
     """Read a reference meter beside the machine's own sensors, at several levels of load."""
 
@@ -117,6 +124,7 @@ AnyRequest = (
     | ScoreTask
     | CompareText
     | Preflight
+    | ProbeMeters
     | Calibrate
     | Tokenize
     | ScoreSpans

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from edgebench.device.conditions import snapshot
 from edgebench.device.identity import hello
@@ -23,6 +24,7 @@ from edgebench.records.messages import (
     AnyRequest,
     Calibrate,
     Calibrated,
+    Check,
     Checks,
     Close,
     CompareText,
@@ -33,6 +35,7 @@ from edgebench.records.messages import (
     Open,
     Opened,
     Preflight,
+    ProbeMeters,
     Progress,
     ProtocolError,
     Result,
@@ -95,6 +98,8 @@ class Server:
             from edgebench.device.preflight import preflight
 
             return Checks(checks=tuple(preflight(request.entry)))
+        if isinstance(request, ProbeMeters):
+            return Checks(checks=tuple(_probed(meter) for meter in request.meters))
         if isinstance(request, Calibrate):
             return self._calibrate(request)
         if self._session is None:
@@ -213,6 +218,14 @@ def _vocabulary(tokens: Tokens) -> Vocabulary:
         prefix_token=tokens.prefix_token(),
         chat_template=tokens.chat_template(),
     )
+
+
+def _probed(name: str) -> Check:
+    meters, why = find_meters((name,))
+    for meter in meters:
+        meter.close()
+    status: Literal["ok", "failure"] = "ok" if meters else "failure"
+    return Check(name=name, status=status, message=why or "")
 
 
 def failed(status: Status, error: BaseException) -> Failed:

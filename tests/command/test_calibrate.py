@@ -54,3 +54,14 @@ def test_wrong_words_get_one_line(edgebench: Shell, arguments: tuple[str, ...], 
     done = edgebench("devices", "calibrate", "cpu", *arguments)
     assert (done.returncode, said in error_of(done)) == (2, True), done.stderr
     assert "hint:" in done.stderr
+
+
+@pytest.mark.parametrize("meter", ["command:/nonexistent", "command:echo hello", "rapl"])
+def test_a_named_meter_that_gives_nothing_stops_the_command(
+    edgebench: Shell, fakes, meter: str
+) -> None:
+    """Nobody measures for an hour to find that the plug was not plugged in."""
+    fakes("f16")
+    done = edgebench("profile", "fakes", "--device", "cpu", "--meter", meter, "--tasks", "none")
+    assert (done.returncode, "gives no readings" in error_of(done)) == (2, True)
+    assert not list(edgebench.cwd.glob("profiles/**/*.jsonl"))
