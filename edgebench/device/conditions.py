@@ -53,7 +53,7 @@ def power_mode() -> str | None:
         return None
     number = int(match[1])
     table = read_text("/etc/nvpmodel.conf") or ""
-    names = {int(one): name for one, name in _MODE.findall(table)}
+    names = {int(number): name for number, name in _MODE.findall(table)}
     return str(names.get(number, f"mode {number}"))
 
 
@@ -108,33 +108,33 @@ def _governors() -> str | None:
 
 def _clocks(file: str) -> dict[str, float]:
     """Return clocks of CPUs, GPU and memory in hertz."""
-    found = {}
+    clocks = {}
     for path in _under(f"{CPUS}/cpu[0-9]*/cpufreq/{file}"):
         text = _text(path)
         if text and text.isdigit():
-            found[path.parent.parent.name] = int(text) * 1000.0
+            clocks[path.parent.parent.name] = int(text) * 1000.0
     for path in _under("sys/class/devfreq/*gpu*/cur_freq"):
         text = _text(path)
         if text and text.isdigit():
-            found["gpu"] = float(text)
+            clocks["gpu"] = float(text)
     text = read_text(EMC)
     if text and text.isdigit():
-        found["memory"] = float(text)
-    return found
+        clocks["memory"] = float(text)
+    return clocks
 
 
 def _limits(which: str) -> dict[str, float]:
     """Return the lowest or highest clocks that are allowed now."""
-    found = {}
+    clocks = {}
     for path in _under(f"{CPUS}/cpu[0-9]*/cpufreq/scaling_{which}_freq"):
         text = _text(path)
         if text and text.isdigit():
-            found[path.parent.parent.name] = int(text) * 1000.0
+            clocks[path.parent.parent.name] = int(text) * 1000.0
     for path in _under(f"sys/class/devfreq/*gpu*/{which}_freq"):
         text = _text(path)
         if text and text.isdigit():
-            found["gpu"] = float(text)
-    return found
+            clocks["gpu"] = float(text)
+    return clocks
 
 
 def _clocks_fixed(low: dict[str, float], high: dict[str, float]) -> bool | None:
@@ -145,12 +145,12 @@ def _clocks_fixed(low: dict[str, float], high: dict[str, float]) -> bool | None:
 
 
 def _temperatures() -> dict[str, float]:
-    found = {}
+    degrees = {}
     for zone in _under("sys/class/thermal/thermal_zone*"):
         text, name = _text(zone / "temp"), _text(zone / "type")
         if text and text.lstrip("-").isdigit():
-            found[name or zone.name] = int(text) / 1000.0
-    return found
+            degrees[name or zone.name] = int(text) / 1000.0
+    return degrees
 
 
 def _on_battery() -> bool | None:

@@ -13,13 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 from edgebench.device.conditions import snapshot
-from edgebench.device.meters import METERS, find_meters
+from edgebench.device.meters import find_meters
 from edgebench.device.sampler import find_pace
 from edgebench.device.system import available_bytes, compute_cores
 from edgebench.errors import MissingExtraError
 from edgebench.records.device import DeviceEntry, Snapshot
 from edgebench.records.formats import PACKAGES, runtime_version
 from edgebench.records.messages import Check
+from edgebench.records.meters import METERS
 
 COPY_BYTES = 128 << 20
 MATRIX = 1024

@@ -69,7 +69,7 @@ def energy_of(timeline: Timeline, total: Total, calibration: Calibration | None 
     return Energy(
         source=f"{total.source} calibrated" if calibration else total.source,
         rails=total.rails or tuple(series.rail for series in timeline.series),
-        kind="derived" if calibration else total.kind,
+        kind="derived" if calibration and total.kind == "measured" else total.kind,
         boundary="wall" if calibration else total.boundary,
         covers=None if calibration else total.covers,
         period_s=source.update_s,

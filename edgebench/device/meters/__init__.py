@@ -1,7 +1,8 @@
 """Power and energy sensors: the protocol, and which of them this machine has.
 
 A meter yields readings and nothing else; `figures/energy.py` makes joules of them later. Knows no
-sensor itself: each has a file of its own, listed in METERS, and is believed once it has answered.
+sensor itself: each has a file of its own, and is believed once it has answered. Their names are in
+`records/meters.py`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
-from edgebench.errors import UsageError, nearest
 from edgebench.records.energy import Kind, Total
+from edgebench.records.meters import METERS, TYPED
 
 
 @dataclass(frozen=True)
@@ -101,54 +102,29 @@ class IntegerFile:
             self._descriptor = -1
 
 
-# In the order in which a reader would trust them. `find` returns a Meter that has answered a real
-# reading, or a sentence that says why there is none.
-METERS = {
-    "ina": "edgebench.device.meters.ina:find",
-    "pmic": "edgebench.device.meters.pmic:find",
-    "rapl": "edgebench.device.meters.rapl:find",
-    "nvml": "edgebench.device.meters.nvml:find",
-    "battery": "edgebench.device.meters.battery:find",
-    "hwmon": "edgebench.device.meters.hwmon:find",
-}
-# Only where a person names them, with what they need after a colon.
-NAMED = {
-    "command": "edgebench.device.meters.command:find",
-    "estimate": "edgebench.device.meters.estimate:find",
-}
 AUTO = ("auto",)
 
 
-def check_names(wanted: Sequence[str]) -> None:
-    """Raise UsageError on a meter that does not exist."""
-    for word in wanted:
-        name, colon, rest = word.partition(":")
-        if name in NAMED and not rest:
-            raise UsageError(f"--meter {name} needs more", hint=_example(name))
-        if (colon and name not in NAMED) or name not in {*METERS, *NAMED, "auto", "none"}:
-            names = [*METERS, *NAMED, "auto", "none"]
-            raise UsageError(f"unknown meter {name!r}", hint=nearest(name, names))
-
-
 def find_meters(wanted: Sequence[str] = AUTO) -> tuple[list[Meter], str | None]:
-    """Probe the sensors wanted; return those that answer, and the reason where none does."""
-    found: list[Meter] = []
+    """Probe the sensors wanted; return those that answer, and the reason where none does.
+
+    A meter's module has a `find`, which returns a Meter that has answered a real reading, or a
+    sentence that says why there is none.
+    """
+    meters: list[Meter] = []
     reasons: list[str] = []
     if "none" in wanted:
         return [], "no meter was wanted"
     for word in wanted:
-        name, _, rest = word.partition(":")
-        for place in METERS.values() if name == "auto" else [(METERS | NAMED)[name]]:
-            module, _, function = place.partition(":")
-            find = getattr(importlib.import_module(module), function)
-            probed: Meter | str = find(rest) if name in NAMED else find()
+        typed, _, rest = word.partition(":")
+        for name in METERS if typed == "auto" else (typed,):
+            find = importlib.import_module(f"edgebench.device.meters.{name}").find
+            try:
+                probed: Meter | str = find(rest) if name in TYPED else find()
+            except (OSError, ValueError) as error:
+                probed = f"{name}: {error}"
             if isinstance(probed, str):
                 reasons.append(probed)
             else:
-                found.append(probed)
-    return (found, None) if found else ([], "; ".join(reasons))
-
-
-def _example(name: str) -> str:
-    examples = {"command": '--meter "command:./meter --watts"', "estimate": "--meter estimate:15W"}
-    return examples[name]
+                meters.append(probed)
+    return (meters, None) if meters else ([], "; ".join(reasons))

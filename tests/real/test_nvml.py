@@ -46,13 +46,15 @@ int nvmlDeviceGetTotalEnergyConsumption(void *device, unsigned long long *mj) {
 }
 int nvmlDeviceGetPowerUsage(void *device, unsigned *mw) {
     if (strcmp(mode(), "none") == 0) return NOT_SUPPORTED;
-    *mw = 50000u * (unsigned)(size_t)device; return 0;
+    *mw = 50000u * (unsigned)(size_t)device;
+    if (number("FAKE_MOVE", 0)) *mw += (unsigned)(rand() % 100); /* one that never moves is stuck */
+    return 0;
 }
 """
 
 READ = """
 import json
-from edgebench.meters import find_meters
+from edgebench.device.meters import find_meters
 found, reason = find_meters(("nvml",))
 out = {"reason": reason}
 if found:
@@ -89,9 +91,12 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def read(library: Path, **env: str) -> dict[str, Any]:
     """Find and read the meter in a process that loads the library."""
     done = subprocess.run(
-        [sys.executable, "-c", READ], capture_output=True, text=True, check=False,
+        [sys.executable, "-c", READ],
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "LD_LIBRARY_PATH": str(library), **env},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -135,17 +140,23 @@ def test_a_server_of_two_gpus_gives_their_joules(
     """The whole command: 50 and 100 W by polling, beside a replayed server's RAPL that is stuck."""
     fakes("q8_0", {"decode_s": 0.002, "prefill_s": 0.001})
     board = Path(__file__).parents[1] / "boards" / "server-two-gpu"
-    there = Shell(
-        edgebench.cwd,
-        edgebench.env
-        | {"EDGEBENCH_SYSROOT": str(board), "LD_LIBRARY_PATH": str(library), "FAKE_NVML": "power"},
-    )
+    fake = {"LD_LIBRARY_PATH": str(library), "FAKE_NVML": "power", "FAKE_MOVE": "1"}
+    there = Shell(edgebench.cwd, edgebench.env | {"EDGEBENCH_SYSROOT": str(board)} | fake)
     run = there.json(
-        "profile", "fakes", "--device", "cuda", "--workload", "64+32", "--tasks", "none",
-        "--repetitions", "1", "--json",
-    )["runs"][0]  # fmt: skip
+        *("profile", "fakes", "--device", "cuda", "--workload", "64+32", "--tasks", "none"),
+        *("--repetitions", "1", "--launches", "1", "--retries", "0", "--json"),
+    )["runs"][0]
     assert run["status"] == "ok", run["error"]
-    energy = {one["source"]: one for one in run["energy"]}
-    assert energy["nvml"]["idle_w"]["value"] == pytest.approx(150, rel=0.01)
-    assert energy["nvml"]["decode"]["gross_j"]["value"] == pytest.approx(150 * 0.064, rel=0.15)
+    energy = {source["source"]: source for source in run["energy"]}
+    gpu = energy["nvml"]
+    assert (gpu["boundary"], gpu["covers"]) == ("package", "gpu")
+    assert gpu["idle_w"]["value"] == pytest.approx(150, rel=0.01)
+    line = next(line for line in run["timelines"] if line["totals"][0]["source"] == "nvml")
+    assert line["averaging_s"] == 1.0  # no compute capability is told
+    window = max(
+        (w for w in line["windows"] if w["phase"] == "decode"),
+        key=lambda w: w["end_ns"] - w["start_ns"],
+    )
+    seconds = 32e-9 * (window["end_ns"] - window["start_ns"]) / window["tokens"]
+    assert gpu["decode"]["gross_j"]["value"] == pytest.approx(150 * seconds, rel=0.01)
     assert "stuck" in energy["rapl"]["reason"]
