@@ -115,10 +115,11 @@ def _outcome(run: Run) -> str:
         race = f"; {run.accuracy.race.verdict}" if run.accuracy.race else ""
         return f"accuracy {100 * run.accuracy.value.value:.1f} % of {run.accuracy.n} items{race}"
     if run.divergence:
-        found = run.divergence
-        if found.mean_kld is None:
-            return f"the reference: perplexity {number(found.perplexity)}"
+        divergence = run.divergence
+        if divergence.mean_kld is None:
+            return f"the reference: perplexity {number(divergence.perplexity)}"
         return (
-            f"KL divergence {number(found.mean_kld.value)}, perplexity {number(found.perplexity)}"
+            f"KL divergence {number(divergence.mean_kld.value)}, "
+            f"perplexity {number(divergence.perplexity)}"
         )
     return "ok"
