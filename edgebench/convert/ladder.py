@@ -62,7 +62,7 @@ def wanted_levels(text: str, formats: Sequence[str], imatrix: bool = False) -> l
     names: list[str] = []
     for word in text.split(","):
         ladder = word.strip().lower() == "ladder"
-        names += [level for one in formats for level in LADDERS[one]] if ladder else [word]
+        names += [level for layout in formats for level in LADDERS[layout]] if ladder else [word]
     return parse_levels(",".join(names), formats, imatrix)
 
 
@@ -95,7 +95,7 @@ def make_levels(
     BadFileError where it can't be used.
     """
     for layout in ("gguf", "onnx"):
-        levels = [one.level for one in wanted if one.format == layout]
+        levels = [made.level for made in wanted if made.format == layout]
         if levels:
             source = source_for(layout, sources)
             make = _gguf_levels if layout == "gguf" else _onnx_levels
