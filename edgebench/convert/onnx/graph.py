@@ -162,14 +162,16 @@ class _Packer:
             nodes += self._rewrite(node)
             self.progress(index + 1, total)
         used = {name for node in nodes for name in node.input}
-        nodes = [one for one in nodes if one.op_type != "Transpose" or set(one.output) & used]
-        used = {name for node in nodes for name in node.input} | {one.name for one in graph.input}
+        nodes = [node for node in nodes if node.op_type != "Transpose" or set(node.output) & used]
+        used = {name for node in nodes for name in node.input} | {
+            given.name for given in graph.input
+        }
         kept = [tensor for name, tensor in self.tensors.items() if name in used]
         del graph.node[:], graph.initializer[:]
         graph.node.extend(nodes)
         graph.initializer.extend([self._copy(tensor) for tensor in kept])
         graph.initializer.extend(self.new)
-        domains = {one.domain for one in self.model.opset_import}
+        domains = {opset.domain for opset in self.model.opset_import}
         if "com.microsoft" not in domains:
             self.model.opset_import.add(domain="com.microsoft", version=1)
         return self.model
@@ -178,7 +180,7 @@ class _Packer:
         """Return the weight that both the head and the embedding read."""
         name = head_of(graph).input[1]
         read = [node.input[0] for node in graph.node if node.op_type == "Gather"]
-        gathered = {self.transposed.get(one, one) for one in read}
+        gathered = {self.transposed.get(name, name) for name in read}
         return name if (name := self.transposed.get(name, name)) in gathered else None
 
     def _copy(self, tensor: Any) -> Any:
@@ -336,7 +338,7 @@ class _Packer:
         from onnx import numpy_helper
 
         name = "gather_last_axis"
-        if all(one.name != name for one in self.new):
+        if all(tensor.name != name for tensor in self.new):
             self.new.append(numpy_helper.from_array(np.array([-1], np.int64), name))
         return name
 
