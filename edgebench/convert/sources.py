@@ -55,11 +55,11 @@ def open_sources(named: Named, allowed: Allowed) -> list[list[Source]]:
     models: dict[str, list[Path]] = {}
     manifests = {folder: read_manifest(folder) for folder in named.folders}
     for layout in ("gguf", "onnx"):
-        for model in dict.fromkeys(one.model for one in manifests.values()):
+        for model in dict.fromkeys(artifact.model for artifact in manifests.values()):
             levels = {
-                folder: one
-                for folder, one in manifests.items()
-                if (one.model, one.format) == (model, layout)
+                folder: artifact
+                for folder, artifact in manifests.items()
+                if (artifact.model, artifact.format) == (model, layout)
             }
             if levels:
                 best = max(levels, key=lambda folder: _fitness(levels[folder]))
