@@ -13,34 +13,34 @@ def condition_warnings(before: Snapshot, after: Snapshot, cores: int) -> tuple[s
 
 
 def _at_start(before: Snapshot, cores: int) -> list[str]:
-    found = []
+    warnings = []
     if before.governor and before.governor != "performance":
-        found.append(f"CPU governor is {before.governor}, not performance")
+        warnings.append(f"CPU governor is {before.governor}, not performance")
     if before.clocks_fixed is False:
-        found.append("clocks are free to move; type: sudo jetson_clocks")
+        warnings.append("clocks are free to move; type: sudo jetson_clocks")
     if before.load is not None and before.load > 0.5 * cores:
-        found.append(f"load was {before.load:.1f} before the case")
+        warnings.append(f"load was {before.load:.1f} before the case")
     if before.on_battery:
-        found.append("the machine runs on its battery, which may hold clocks down")
+        warnings.append("the machine runs on its battery, which may hold clocks down")
     if before.throttled:
-        found.append("the machine was throttled before the case began")
-    return found
+        warnings.append("the machine was throttled before the case began")
+    return warnings
 
 
 def _changes(before: Snapshot, after: Snapshot) -> list[str]:
-    found = []
+    warnings = []
     for name, start in before.temperature_c.items():
         end = after.temperature_c.get(name)
         if end is not None and end - start > WARM_C:
-            found.append(f"{name} warmed from {start:.0f} to {end:.0f} °C")
+            warnings.append(f"{name} warmed from {start:.0f} to {end:.0f} °C")
     if after.throttled and not before.throttled:
-        found.append("the machine was throttled during the case")
+        warnings.append("the machine was throttled during the case")
     elif after.throttled_before and before.throttled_before is False:
-        found.append("the machine was throttled at some time during the case")
+        warnings.append("the machine was throttled at some time during the case")
     for name in ("governor", "power_mode", "on_battery"):
         a, b = getattr(before, name), getattr(after, name)
         if a != b and a is not None and b is not None:
-            found.append(f"{name.replace('_', ' ')} changed from {a} to {b} during the case")
+            warnings.append(f"{name.replace('_', ' ')} changed from {a} to {b} during the case")
     if (after.swap_used_bytes or 0) - (before.swap_used_bytes or 0) > 64 * 2**20:
-        found.append("the system swapped during the case: speeds are of the disk, too")
-    return found
+        warnings.append("the system swapped during the case: speeds are of the disk, too")
+    return warnings
