@@ -47,6 +47,6 @@ def largest_memory(memories: Sequence[Memory]) -> Memory:
     fields = {
         name: max(told)
         for name in Memory.model_fields
-        if (told := [value for one in memories if (value := getattr(one, name)) is not None])
+        if (told := [value for memory in memories if (value := getattr(memory, name)) is not None])
     }
     return Memory.model_validate(fields)
