@@ -127,4 +127,6 @@ def _own_inputs(case: Case) -> dict[str, object]:
 
 def reference_of(artifacts: Sequence[Artifact]) -> Artifact:
     """Return what the others are held against: the checkpoint in torch, else the most bits."""
-    return max(artifacts, key=lambda one: (one.format == "torch", one.bits_per_weight))
+    return max(
+        artifacts, key=lambda artifact: (artifact.format == "torch", artifact.bits_per_weight)
+    )
