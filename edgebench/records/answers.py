@@ -39,24 +39,25 @@ def extracted(text: str, pattern: str | None) -> str | None:
     if pattern is None:
         return text.strip()
     if pattern == PATTERNS["last_number"]:
-        numbers = [one for one in re.findall(pattern, text) if any(c.isdigit() for c in one)]
+        numbers = [
+            number for number in re.findall(pattern, text) if any(c.isdigit() for c in number)
+        ]
         return numbers[-1].replace(",", "").replace("$", "").rstrip(".") if numbers else None
     match = re.search(pattern, text)
     if not match:
         return None
-    found = match.group(1) if match.re.groups else match.group(0)
-    found = (found or "").strip()
-    return found.replace(",", "") if re.fullmatch(r"[-\d.,]+", found) else found
+    answer = ((match.group(1) if match.re.groups else match.group(0)) or "").strip()
+    return answer.replace(",", "") if re.fullmatch(r"[-\d.,]+", answer) else answer
 
 
 def is_right(text: str, answers: Sequence[str], generation: Generation) -> tuple[bool, str]:
     """Return whether a generated text answers right, and the answer that was read."""
-    found = extracted(after_thought(text, generation.end_of_thought), generation.answer_pattern)
-    if found is None:
+    given = extracted(after_thought(text, generation.end_of_thought), generation.answer_pattern)
+    if given is None:
         return False, ""
     if generation.normalise == "squad":
-        return _squad(found) in {_squad(answer) for answer in answers}, found
-    return found in {answer.strip() for answer in answers}, found
+        return _squad(given) in {_squad(answer) for answer in answers}, given
+    return given in {answer.strip() for answer in answers}, given
 
 
 def _squad(text: str) -> str:
