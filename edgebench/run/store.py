@@ -112,21 +112,21 @@ def _set_torn_line_aside(path: Path, descriptor: int) -> None:
     size = os.fstat(descriptor).st_size
     if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
         return
-    keep, step = 0, 1 << 16
+    whole, step = 0, 1 << 16
     position = size
     while position > 0:
         start = max(0, position - step)
-        found = os.pread(descriptor, position - start, start).rfind(b"\n")
-        if found >= 0:
-            keep = start + found + 1
+        newline = os.pread(descriptor, position - start, start).rfind(b"\n")
+        if newline >= 0:
+            whole = start + newline + 1
             break
         position = start
-    torn = os.pread(descriptor, size - keep, keep)
+    torn = os.pread(descriptor, size - whole, whole)
     with path.with_suffix(".torn").open("ab") as aside:
         aside.write(torn + b"\n")
         aside.flush()
         os.fsync(aside.fileno())
-    os.ftruncate(descriptor, keep)
+    os.ftruncate(descriptor, whole)
 
 
 def _append_whole(descriptor: int, line: bytes) -> None:
