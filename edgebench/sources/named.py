@@ -96,7 +96,7 @@ def _folder(path: Path) -> Named:
     if is_checkpoint(path):
         return CheckpointFolder(path)
     children = sorted(path.iterdir())
-    folders = [one for one in children if one.name[0] != "." and (one / MANIFEST).is_file()]
+    folders = [path for path in children if path.name[0] != "." and (path / MANIFEST).is_file()]
     return ArtifactFolders(path, tuple(folders)) if folders else OtherFolder(path)
 
 
