@@ -34,7 +34,7 @@ def describe_graph(file: Path, *, name: str, model: str, **made: Any) -> Artifac
     Raises BadFileError where the graph can't be used.
     """
     info = read_onnx(file)
-    companions = [file.parent / one for one in COMPANIONS if (file.parent / one).is_file()]
+    companions = [path for name in COMPANIONS if (path := file.parent / name).is_file()]
     parameters = made.get("parameters", info.parameters)
     bits = 8 * info.size_bytes / parameters if parameters else 0.0
     described = {
@@ -44,7 +44,7 @@ def describe_graph(file: Path, *, name: str, model: str, **made: Any) -> Artifac
         "level": info.level,
         "path": file.name,
         "sha256": sha256_of(file),
-        "files": {one.name: sha256_of(one) for one in (*info.data_files, *companions)},
+        "files": {path.name: sha256_of(path) for path in (*info.data_files, *companions)},
         "size_bytes": info.size_bytes,
         "parameters": parameters,
         "bits_per_weight": round(bits, 4),
