@@ -89,7 +89,7 @@ def is_external(tensor: Any) -> bool:
 
 def entries(tensor: Any) -> dict[str, str]:
     """Return what a tensor says of its external data: location, offset, length."""
-    return {one.key: one.value for one in tensor.external_data}
+    return {entry.key: entry.value for entry in tensor.external_data}
 
 
 def check_external(tensor: Any, path: Path) -> None:
@@ -222,4 +222,4 @@ def _level(graph: Any) -> str:
 
 
 def _attribute(node: Any, name: str, default: int) -> int:
-    return next((int(one.i) for one in node.attribute if one.name == name), default)
+    return next((int(known.i) for known in node.attribute if known.name == name), default)
