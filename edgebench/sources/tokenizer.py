@@ -52,9 +52,9 @@ class Tokenizer:
         with contextlib.suppress(OSError, ValueError):
             source = (self._folder / "chat_template.jinja").read_text("utf-8")
         if isinstance(source, list):  # several, by name
-            named = [one for one in source if isinstance(one, dict)]
+            named = [template for template in source if isinstance(template, dict)]
             source = next(
-                (one.get("template") for one in named if one.get("name") == "default"), None
+                (entry.get("template") for entry in named if entry.get("name") == "default"), None
             )
         if not isinstance(source, str):
             return None
