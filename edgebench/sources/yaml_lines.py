@@ -26,7 +26,7 @@ class LinedYaml:
         """Return the line of the deepest of nested keys that is in the file; else 1."""
         line, node = 1, self.root
         for key in keys:
-            entry = next((one for one in _entries(node) if one.key == str(key)), None)
+            entry = next((child for child in _entries(node) if child.key == str(key)), None)
             if entry is None:
                 return line
             line, node = entry.line, entry.value
