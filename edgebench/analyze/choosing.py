@@ -82,7 +82,10 @@ def value_of(aspect: Aspect, row: Row, tasks: Sequence[str]) -> float | None:
         told = [task.accuracy.value for name in tasks if (task := row.task(name))]
         return sum(told) / len(told) if told and len(told) == len(tasks) else None
     if aspect == "divergence":
-        far = [it.mean_kld.value if it.mean_kld else 0.0 for it in row.divergences]
+        far = [
+            divergence.mean_kld.value if divergence.mean_kld else 0.0
+            for divergence in row.divergences
+        ]
         return -max(far) if far else None
     if aspect in ("decode", "prefill"):
         if not row.speed:
@@ -153,7 +156,7 @@ def _divergence(row: Row, other: Row) -> Lead | None:
     ]
     if not leads:
         return None
-    return min(leads, key=lambda it: it.by)
+    return min(leads, key=lambda standing: standing.by)
 
 
 def _farther(mine: Estimate | None, theirs: Estimate | None) -> Lead:
@@ -174,9 +177,9 @@ def _accuracy(row: Row, other: Row, tasks: Sequence[str]) -> Lead | None:
         return None
     by = sum(mine.accuracy.value - theirs.accuracy.value for mine, theirs in told) / len(told)
     shared = [_shared(mine, theirs) for mine, theirs in told]
-    if any(it is None for it in shared):
+    if any(pair is None for pair in shared):
         return Lead(by, is_shown=False)
-    both = [it for it in shared if it is not None]
+    both = [pair for pair in shared if pair is not None]
     if len(both) == 1:
         ours, others, clusters = both[0]
         return Lead(by, by != 0 and difference_p(ours, others, clusters) < LEVEL)
@@ -212,7 +215,7 @@ def _beats(row: Row, other: Row, tasks: Sequence[str], aspects: Sequence[Aspect]
         if mine is not None and theirs is not None and mine < theirs:
             return False
     leads = (lead(aspect, row, other, tasks) for aspect in aspects)
-    return any(it.is_better for it in leads if it is not None)
+    return any(standing.is_better for standing in leads if standing is not None)
 
 
 def reasons_to_prefer(
@@ -221,10 +224,10 @@ def reasons_to_prefer(
     """Return where a row is shown better by more than a little; nothing if it is worse anywhere."""
     better: list[Aspect] = []
     for aspect in aspects:
-        it = lead(aspect, row, other, tasks)
-        if it is None or not it.is_shown or abs(it.by) <= MATTERS[aspect]:
+        standing = lead(aspect, row, other, tasks)
+        if standing is None or not standing.is_shown or abs(standing.by) <= MATTERS[aspect]:
             continue
-        if it.by < 0:
+        if standing.by < 0:
             return []
         better.append(aspect)
     return better

@@ -58,7 +58,9 @@ class Group(Record):
     @property
     def texts(self) -> tuple[str, ...]:
         """Return the names of all texts over which levels were compared."""
-        return tuple(dict.fromkeys(it.text for row in self.rows for it in row.divergences))
+        return tuple(
+            dict.fromkeys(divergence.text for row in self.rows for divergence in row.divergences)
+        )
 
 
 def compare(
@@ -114,9 +116,11 @@ def _join(row: Row, tables: Sequence[list[Row]]) -> bool:
             row.device.name,
             row.artifact.model,
         )
-        same_format = [it for it in members if it.artifact.format == row.artifact.format]
-        runs_there = all(it.arithmetic == row.arithmetic for it in same_format)
-        if alike and runs_there and row.content not in {it.content for it in members}:
+        same_format = [
+            member for member in members if member.artifact.format == row.artifact.format
+        ]
+        runs_there = all(member.arithmetic == row.arithmetic for member in same_format)
+        if alike and runs_there and row.content not in {member.content for member in members}:
             members.append(row)
             joined = True
     return joined
@@ -235,7 +239,7 @@ def _with_ratios(rows: Sequence[Row], baseline: Baseline) -> list[Row]:
         for row in rows
         if row.speed and row.content != baseline.content
     }
-    shown = {key: it.p_value for key, it in ratios.items() if it.p_value is not None}
+    shown = {key: ratio.p_value for key, ratio in ratios.items() if ratio.p_value is not None}
     adjusted = dict(zip(shown, holm(list(shown.values())), strict=True))
     return [
         row.model_copy(

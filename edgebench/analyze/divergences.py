@@ -18,12 +18,12 @@ LEAST_NATS = 0.01  # below it nobody reads a difference
 
 def divergence_at(row: Row, text: str) -> Divergence | None:
     """Return a row's divergence over a text, or None."""
-    return next((it for it in row.divergences if it.text == text), None)
+    return next((divergence for divergence in row.divergences if divergence.text == text), None)
 
 
 def standing_out(rows: Sequence[Row]) -> list[str]:
     """Say which levels lie much farther from the reference than a level of their size."""
-    texts = dict.fromkeys(it.text for row in rows for it in row.divergences)
+    texts = dict.fromkeys(divergence.text for row in rows for divergence in row.divergences)
     return [words for text in texts for row in rows if (words := _stands_out(row, rows, text))]
 
 

@@ -107,7 +107,7 @@ def pick(
 
 
 def _tasks(group: Group, named: Sequence[str]) -> tuple[str, ...]:
-    failed = {it.label for row in group.rows for it in row.failures if it.is_task}
+    failed = {failure.label for row in group.rows for failure in row.failures if failure.is_task}
     known = dict.fromkeys([*group.tasks, *sorted(failed)])
     for name in named:
         if name not in known:
@@ -137,20 +137,24 @@ class _Judge:
         """Reject what failed or is shown to break a constraint, then take the best of the rest."""
         matter = tasks_matter or self.objective == "accuracy"
         matter = matter or self.question.limits.max_accuracy_loss is not None
-        rejected = [it for row in self.candidates if (it := self._failed(row, tasks=matter))]
-        failed = {it.artifact for it in rejected}
+        rejected = [out for row in self.candidates if (out := self._failed(row, tasks=matter))]
+        failed = {rejection.artifact for rejection in rejected}
         running = [row for row in self.candidates if self.names[row.content] not in failed]
         self._judge(running)
-        rejected += [self._rejection(row, it) for row in running for it in self._of(row, "broken")]
+        rejected += [
+            self._rejection(row, check) for row in running for check in self._of(row, "broken")
+        ]
         standing = [row for row in running if not self._of(row, "broken")]
         holding = [row for row in standing if not self._of(row, "open")]
         unmeasured = [row for row in holding if self._value(row) is None]
         chosen = self._best([row for row in holding if self._value(row) is not None])
         open_rows = [row for row in standing if self._of(row, "open")]
         blocking = [row for row in open_rows if self._would_change(row, chosen)]
-        following = [it for row in blocking for it in self._nexts(row)]
+        following = [question for row in blocking for question in self._nexts(row)]
         following += [self._unmeasured(row) for row in unmeasured]
-        left = [it for row in open_rows if row not in blocking for it in self._nexts(row)]
+        left = [
+            question for row in open_rows if row not in blocking for question in self._nexts(row)
+        ]
         return self._pick(chosen, rejected, following, left)
 
     def _pick(
@@ -192,7 +196,7 @@ class _Judge:
         labels = {row.workload.name} if row.workload else set()
         if tasks:
             labels |= set(self.tasks)
-        failure = next((it for it in row.failures if it.label in labels), None)
+        failure = next((failure for failure in row.failures if failure.label in labels), None)
         if failure is None:
             return None
         return Rejection(
@@ -204,7 +208,7 @@ class _Judge:
         first = share_alpha(len(rows), self.question.count)
         checks = {row.content: checks_of(row, self.question, first) for row in rows}
         contenders = [
-            row for row in rows if all(it.verdict != "broken" for it in checks[row.content])
+            row for row in rows if all(check.verdict != "broken" for check in checks[row.content])
         ]
         shared = share_alpha(len(contenders), self.question.count)
         # One of several that can't be told apart is taken for other reasons than the objective.
@@ -220,11 +224,11 @@ class _Judge:
     def _is_alike(self, row: Row, other: Row, least: float = ALIKE) -> bool:
         if row is other:
             return True
-        it = lead(self.objective, row, other, self.tasks)
-        return it is not None and (not it.is_shown or abs(it.by) <= least)
+        standing = lead(self.objective, row, other, self.tasks)
+        return standing is not None and (not standing.is_shown or abs(standing.by) <= least)
 
     def _of(self, row: Row, verdict: str) -> list[Check]:
-        return [it for it in self.checks.get(row.content, []) if it.verdict == verdict]
+        return [check for check in self.checks.get(row.content, []) if check.verdict == verdict]
 
     def _rejection(self, row: Row, check: Check) -> Rejection:
         return Rejection(
@@ -269,10 +273,10 @@ class _Judge:
         """Return whether the pick could be another one if an open row turned out to hold."""
         if chosen is None or self._value(row) is None:
             return True
-        it = lead(self.objective, row, chosen.best, self.tasks)
-        if it is None:
+        standing = lead(self.objective, row, chosen.best, self.tasks)
+        if standing is None:
             return True
-        return not it.is_worse and it.by > SMALL_LEAD
+        return not standing.is_worse and standing.by > SMALL_LEAD
 
     def _front(self) -> list[Row]:
         told: list[Aspect] = ["decode", "memory", "energy", "accuracy", "divergence"]
@@ -283,7 +287,7 @@ class _Judge:
     # words
 
     def _nexts(self, row: Row) -> list[Next]:
-        return [self._next(row, it) for it in self._of(row, "open")]
+        return [self._next(row, check) for check in self._of(row, "open")]
 
     def _next(self, row: Row, check: Check) -> Next:
         message, advice = advise(row, check, self._baseline_row())

@@ -59,8 +59,8 @@ def _not_the_top(
     chosen: Chosen, objective: Objective, tasks: Sequence[str], names: Mapping[str, str]
 ) -> str:
     best, top = names[chosen.best.content], names[chosen.top.content]
-    it = lead(objective, chosen.top, chosen.best, tasks)
-    tie = it is not None and it.by == 0
+    standing = lead(objective, chosen.top, chosen.best, tasks)
+    tie = standing is not None and standing.by == 0
     start = (
         f"{best} and {top} tie in {objective}"
         if tie
@@ -95,7 +95,9 @@ def _why(best: Row, other: Row, objective: Objective, tasks: Sequence[str]) -> s
     """Return what a row is shown to be the better in, else that it is the smaller."""
     aspects = [aspect for aspect in ASPECTS if aspect != objective]
     better = reasons_to_prefer(best, other, tasks, aspects)
-    if "divergence" in better and all(it.mean_kld is None for it in best.divergences):
+    if "divergence" in better and all(
+        divergence.mean_kld is None for divergence in best.divergences
+    ):
         return "the reference itself"
     if better:
         return " and ".join(BETTER[aspect] for aspect in better[:2])

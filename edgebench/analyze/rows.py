@@ -169,16 +169,16 @@ class _Place:
     content: str
 
     @classmethod
-    def of(cls, it: Placed) -> _Place:
-        device, setup = it.run.device, it.setup
+    def of(cls, placed_run: Placed) -> _Place:
+        device, setup = placed_run.run.device, placed_run.setup
         return cls(
-            it.machine,
+            placed_run.machine,
             device.name,
             device.board,
             setup.shared,
             setup.runtime,
             setup.cache,
-            it.content,
+            placed_run.content,
         )
 
 
@@ -191,8 +191,8 @@ class _Answering:
     content: str
 
     @classmethod
-    def of(cls, it: Placed) -> _Answering:
-        return cls(it.machine, it.setup.arithmetic, it.content)
+    def of(cls, placed_run: Placed) -> _Answering:
+        return cls(placed_run.machine, placed_run.setup.arithmetic, placed_run.content)
 
 
 def summarize(runs: Iterable[Run]) -> list[Row]:
@@ -200,12 +200,12 @@ def summarize(runs: Iterable[Run]) -> list[Row]:
     ordered = placed(runs)
     answered: dict[_Answering, list[Placed]] = {}
     timed: dict[tuple[_Place, Job], list[Placed]] = {}
-    for it in ordered:
-        if it.run.workload is None:
-            answered.setdefault(_Answering.of(it), []).append(it)
+    for placed_run in ordered:
+        if placed_run.run.workload is None:
+            answered.setdefault(_Answering.of(placed_run), []).append(placed_run)
         else:
-            job = Job.of(it.run.workload, it.after_prompt)
-            timed.setdefault((_Place.of(it), job), []).append(it)
+            job = Job.of(placed_run.run.workload, placed_run.after_prompt)
+            timed.setdefault((_Place.of(placed_run), job), []).append(placed_run)
     rows = [
         _row(members, answered.get(_Answering.of(members[-1]), ())) for members in timed.values()
     ]
@@ -219,7 +219,11 @@ def _row(timed: Sequence[Placed], answered: Sequence[Placed]) -> Row:
     last = (timed or answered)[-1]
     run = last.run
     answers = _newest_by_label(answered)
-    good = [it.run for it in ([last] if timed else []) + answers if it.run.status == "ok"]
+    good = [
+        placed_run.run
+        for placed_run in ([last] if timed else []) + answers
+        if placed_run.run.status == "ok"
+    ]
     energy = source_for(run.energy, _provider(run)) if run.speed else None
     figures = EnergyFigures.of(energy) if energy else None
     return Row(
@@ -240,12 +244,20 @@ def _row(timed: Sequence[Placed], answered: Sequence[Placed]) -> Row:
         energy=figures,
         energy_reason=None if figures or not run.speed else _no_energy(run),
         energies=run.energy,
-        tasks=tuple(_task(it.run, it.run.accuracy) for it in answers if it.run.accuracy),
-        divergences=tuple(it.run.divergence for it in answers if it.run.divergence),
+        tasks=tuple(
+            _task(placed_run.run, placed_run.run.accuracy)
+            for placed_run in answers
+            if placed_run.run.accuracy
+        ),
+        divergences=tuple(
+            placed_run.run.divergence for placed_run in answers if placed_run.run.divergence
+        ),
         throttled=bool(timed) and was_throttled(run),
-        warnings=tuple(dict.fromkeys(text for it in good for text in it.conditions.warnings)),
+        warnings=tuple(
+            dict.fromkeys(warning for other in good for warning in other.conditions.warnings)
+        ),
         failures=_failures(timed, answered),
-        newest=max((it.created for it in good), default=""),
+        newest=max((other.created for other in good), default=""),
         wall_s=run.wall_s,
     )
 
@@ -256,11 +268,11 @@ def _newest_by_label(answered: Sequence[Placed]) -> list[Placed]:
     Of runs of one version of a task, one that answered every item counts before a race's part.
     """
     newest: dict[str, Placed] = {}
-    for it in answered:
-        before = newest.get(it.run.label)
-        if before is None or not _says_less(it.run, before.run):
-            newest[it.run.label] = it
-    return [it for it in newest.values() if it.run.status == "ok"]
+    for placed_run in answered:
+        before = newest.get(placed_run.run.label)
+        if before is None or not _says_less(placed_run.run, before.run):
+            newest[placed_run.run.label] = placed_run
+    return [placed_run for placed_run in newest.values() if placed_run.run.status == "ok"]
 
 
 def _says_less(run: Run, before: Run) -> bool:
@@ -273,8 +285,10 @@ def _says_less(run: Run, before: Run) -> bool:
 
 def _failures(timed: Sequence[Placed], answered: Sequence[Placed]) -> tuple[Failure, ...]:
     by_label: dict[str, list[Run]] = {}
-    for it in (*timed, *answered):
-        by_label.setdefault(it.run.label if it.run.task else "", []).append(it.run)
+    for placed_run in (*timed, *answered):
+        by_label.setdefault(placed_run.run.label if placed_run.run.task else "", []).append(
+            placed_run.run
+        )
     return tuple(
         _failure(members[-1], members[:-1])
         for members in by_label.values()

@@ -36,7 +36,11 @@ def group_notes(group: Group) -> list[str]:
     return [
         *_artifact_notes(rows),
         *(f"! {note}" for note in standing_out(rows)),
-        *(f"! {plain(row.level, 20)}: {plain(it.words)}" for row in rows for it in row.failures),
+        *(
+            f"! {plain(row.level, 20)}: {plain(failure.words)}"
+            for row in rows
+            for failure in row.failures
+        ),
         *warning_lines((row.level, warning) for row in rows for warning in row.warnings),
     ]
 
@@ -54,7 +58,7 @@ def _speed_notes(rows: Sequence[Row]) -> list[str]:
     if counts[0] < 3:
         notes.append("n=1, n=2: so few launches tell no interval; --launches 5 does.")
     ratios = [row.decode_ratio for row in rows if row.decode_ratio]
-    if any(it.ratio.bounds for it in ratios):
+    if any(ratio.ratio.bounds for ratio in ratios):
         notes.append("Times as fast: by round, which both were measured in; 95 % intervals.")
     return notes
 
@@ -64,11 +68,11 @@ def _energy_notes(rows: Sequence[Row]) -> list[str]:
     told = [row.energy for row in rows if row.energy]
     if told:
         boundary = f" ({told[0].boundary})" if told[0].boundary else ""
-        kinds = sorted({it.kind for it in told})
+        kinds = sorted({energy.kind for energy in told})
         notes.append(
             f"Energy: gross, decode, by {plain(told[0].source, 60)}{boundary}, {', '.join(kinds)}."
         )
-    if any(it.kind == "estimated" for it in told):
+    if any(energy.kind == "estimated" for energy in told):
         notes.append("! Energy is watts that you stated times seconds (~), not a measurement.")
     reasons = dict.fromkeys(row.energy_reason for row in rows if row.speed and row.energy_reason)
     return notes + [f"Energy: none: {plain(reason)}." for reason in reasons if reason]
@@ -148,7 +152,7 @@ def text_notes(told: Sequence[tuple[Row, Divergence]]) -> list[str]:
         f"{plain(first.text, 40)}: {counted(first.tokens, 'token')} in "
         f"{counted(first.chunks, 'chunk')}, the same for all; intervals by chunk."
     ]
-    if len({(it.reference_sha256, it.text_sha256) for _, it in told}) > 1:
+    if len({(far.reference_sha256, far.text_sha256) for _, far in told}) > 1:
         notes.append("! Not all were held against one reference and text: they do not compare.")
     return notes
 

@@ -36,42 +36,47 @@ def pick_lines(decision: Pick) -> list[str]:
         lines.append(f"  loss counts from {decision.baseline}{over}")
     if decision.decision == "undecided" and decision.satisfying:
         lines.append(f"  satisfying for certain: {', '.join(decision.satisfying)}")
-    lines += [_rejected(it) for it in decision.rejected]
-    lines += [f"  not considered {it.artifact}: {it.reason}" for it in decision.left_out]
+    lines += [_rejected(rejection) for rejection in decision.rejected]
+    lines += [f"  not considered {aside.artifact}: {aside.reason}" for aside in decision.left_out]
     lines += [f"  ! {warning}" for warning in decision.warnings]
     if len(decision.pareto) > 1:
         lines.append(f"  best trade-offs (Pareto): {', '.join(decision.pareto)}")
-    for it in decision.measure_next:
-        lines.append(_open(it))
-    for it in decision.left_open:
-        lines.append(f"{_open(it)} (it would not be the better pick)")
+    lines += [_open(question) for question in decision.measure_next]
+    lines += [
+        f"{_open(question)} (it wouldn't be the better pick)" for question in decision.left_open
+    ]
     shown = [part for line in _shorten(lines, decision) for part in _wrap(plain(line, 2000))]
     return shown + _commands(decision)
 
 
-def _rejected(it: Rejection) -> str:
-    about = f" at {it.about}" if it.about else ""
-    if it.limit is None or it.estimate is None:
-        return f"  rejected {it.artifact}: {it.reason or it.constraint}"
-    line = f"  rejected {it.artifact}: {it.constraint} {_value(it.constraint, it.limit)}{about}, "
-    line += f"it has {_interval(it.constraint, it.estimate)}"
-    return f"{line}, {it.reason}" if it.reason else line
+def _rejected(rejection: Rejection) -> str:
+    about = f" at {rejection.about}" if rejection.about else ""
+    if rejection.limit is None or rejection.estimate is None:
+        return f"  rejected {rejection.artifact}: {rejection.reason or rejection.constraint}"
+    limit = _value(rejection.constraint, rejection.limit)
+    line = f"  rejected {rejection.artifact}: {rejection.constraint} {limit}{about}, "
+    line += f"it has {_interval(rejection.constraint, rejection.estimate)}"
+    return f"{line}, {rejection.reason}" if rejection.reason else line
 
 
-def _open(it: Next) -> str:
-    line = f"  open {it.artifact}: {it.constraint}"
-    if it.limit is not None:
-        line += f" {_value(it.constraint, it.limit)}"
-    if it.about:
-        line += f" at {it.about}"
-    if it.estimate:
-        line += f", it has {_interval(it.constraint, it.estimate)}"
-    return f"{line}; {it.message}"
+def _open(question: Next) -> str:
+    line = f"  open {question.artifact}: {question.constraint}"
+    if question.limit is not None:
+        line += f" {_value(question.constraint, question.limit)}"
+    if question.about:
+        line += f" at {question.about}"
+    if question.estimate:
+        line += f", it has {_interval(question.constraint, question.estimate)}"
+    return f"{line}; {question.message}"
 
 
 def _commands(decision: Pick) -> list[str]:
     """Return the commands that would close the question, unbroken, so that they can be copied."""
-    advices = {it.advice.command: it.advice for it in decision.measure_next if it.advice}
+    advices = {
+        question.advice.command: question.advice
+        for question in decision.measure_next
+        if question.advice
+    }
     lines = ["To decide, type:"] if advices else []
     for advice in advices.values():
         told = [f"takes about {duration(advice.takes_s)}"] if advice.takes_s else []
@@ -88,8 +93,8 @@ def _shorten(lines: Sequence[str], decision: Pick) -> list[str]:
         *decision.pareto,
         *decision.satisfying,
         *decision.checks,
-        *(it.artifact for it in decision.rejected),
-        *(it.artifact for it in decision.measure_next),
+        *(rejection.artifact for rejection in decision.rejected),
+        *(question.artifact for question in decision.measure_next),
     }
     shared = os.path.commonprefix(sorted(names))  # noqa: RUF071 - by character is meant
     shared = shared[: shared.rfind("-") + 1]

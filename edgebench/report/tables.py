@@ -151,8 +151,8 @@ def _text_table(group: Group, name: str) -> Table:
         Column("perplexity", 4),
         Column("bits a\nbyte", 1),
     )
-    told = [(row, it) for row in group.rows for it in row.divergences if it.text == name]
-    rows = tuple((level_cell(Line(group, row)), *_distances(it)) for row, it in told)
+    told = [(row, far) for row in group.rows for far in row.divergences if far.text == name]
+    rows = tuple((level_cell(Line(group, row)), *_distances(far)) for row, far in told)
     return Table(plain(name, 60), columns, rows, tuple(text_notes(told)))
 
 

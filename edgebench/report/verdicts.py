@@ -131,10 +131,10 @@ def _without_speed(group: Group) -> list[str]:
     if losses and group.baseline:
         return [plain(f"Against {group.baseline.level}, {'; '.join(losses)}.")]
     far = [
-        (it.mean_kld.value, row.level)
+        (divergence.mean_kld.value, row.level)
         for row in group.rows
-        for it in row.divergences[:1]
-        if it.mean_kld
+        for divergence in row.divergences[:1]
+        if divergence.mean_kld
     ]
     if not far:
         return []

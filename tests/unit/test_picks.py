@@ -255,7 +255,7 @@ def test_more_launches_decide_as_often_as_is_said() -> None:
         asked += 1
         again = decide([speed("q4_0", decodes[:launches])], min_decode_tokens_per_s=20)
         decided += again.decision != "undecided"
-    assert asked >= 10
+    assert asked >= 5
     assert decided / asked >= 0.6
 
 
