@@ -63,11 +63,15 @@ def measure(
     rng = np.random.default_rng(seed)
     figures = []
     for tolerance in map(float, tolerances.split(",")):
+        every: list[Finish] = []
         for level in LADDER:
             ends = [
                 race(_differences(rng, items, level), tolerance, alpha) for _ in range(problems)
             ]
-            figures += _figures(level, tolerance, alpha, ends)
+            every += ends
+            figures.append(_errors(level, tolerance, alpha, ends))
+            figures += _decided(f"{level.name}, tolerance {tolerance:.0%}", ends)
+        figures += _decided(f"all levels, tolerance {tolerance:.0%}", every)
     return figures
 
 
@@ -92,23 +96,21 @@ def _differences(rng: np.random.Generator, items: int, level: Level) -> Any:
     return rng.choice([-1.0, 0.0, 1.0], size=items, p=odds)
 
 
-def _figures(level: Level, tolerance: float, alpha: float, ends: list[Finish]) -> list[Figure]:
+def _errors(level: Level, tolerance: float, alpha: float, ends: list[Finish]) -> Figure:
     wrong = "outside" if level.mean >= -tolerance else "within"
-    name = f"{level.name}, tolerance {tolerance:.0%}"
     count = len(ends)
     errors = 100 * sum(end.verdict == wrong for end in ends) / count
     # Three standard errors of a share of alpha, so that a right race misses once in hundreds.
     most = 100 * (alpha + 3 * (alpha * (1 - alpha) / count) ** 0.5)
-    decided = 100 * sum(end.verdict != "open" for end in ends) / count
+    name = f"{level.name}, tolerance {tolerance:.0%}: wrong, %"
+    return Figure(name, Range(None, round(most, 2)), errors, n=count)
+
+
+def _decided(name: str, ends: list[Finish]) -> list[Figure]:
+    decided = 100 * sum(end.verdict != "open" for end in ends) / len(ends)
     shares = [100 * end.share for end in ends]
+    spread = Range(min(shares), max(shares))
     return [
-        Figure(f"{name}: wrong, %", Range(None, round(most, 2)), errors, n=count),
-        Figure(f"{name}: decided, %", None, decided, n=count),
-        Figure(
-            f"{name}: items used, %",
-            None,
-            sum(shares) / count,
-            Range(min(shares), max(shares)),
-            count,
-        ),
+        Figure(f"{name}: decided, %", None, decided, n=len(ends)),
+        Figure(f"{name}: items used, %", None, sum(shares) / len(ends), spread, len(ends)),
     ]
