@@ -109,7 +109,7 @@ def _to_gguf(options: Options, allowed: Allowed) -> Artifact:
     source = _source(options.model, allowed)
     if not isinstance(source, Checkpoint):
         raise UsageError(
-            f"{options.model} isn't a checkpoint, from which GGUF is exported",
+            f"GGUF is exported from a checkpoint, and {options.model} isn't one",
             hint=f"edgebench quantize {options.model} --levels q8_0,q4_k_m makes levels of it",
         )
     return export_gguf(

@@ -59,7 +59,7 @@ class Options:
     "--tasks",
     default="basics",
     show_default=True,
-    help="basics, divergence, task files, lm_eval:NAME, with commas between them, or none.",
+    help="basics, divergence, task files, lm_eval:NAME, separated by commas, or none.",
 )
 @click.option(
     "--include",
@@ -250,7 +250,7 @@ def _tasks(options: Options) -> list[Task | TextTask]:
             "a race needs a tolerance, and a tolerance a race", hint="type --race --tolerance 1%"
         )
     if options.tolerance is not None and not 0 <= options.tolerance < 1:
-        raise UsageError("a tolerance is less than 100 %", hint="type --tolerance 1%")
+        raise UsageError("a tolerance must be less than 100 %", hint="type --tolerance 1%")
     names = [] if options.tasks == "none" else options.tasks.split(",")
     return [load_task(_built(name.strip(), options.include)) for name in names]
 

@@ -110,12 +110,12 @@ def _gguf_levels(
         return
     if isinstance(source, Artifact):
         raise UsageError(
-            f"{source.name} is an ONNX artifact, from which no GGUF is made",
+            f"GGUF can't be made of {source.name}, which is an ONNX artifact",
             hint="quantize the checkpoint that it was exported from",
         )
     if choices.imatrix == "auto":
         raise UsageError(
-            "--imatrix auto runs the checkpoint, which a GGUF file isn't",
+            "--imatrix auto needs a checkpoint to run, not a GGUF file",
             hint="quantize the Hugging Face folder, or give --imatrix FILE",
         )
     job = _gguf_job(source, choices, None)

@@ -93,7 +93,7 @@ def _of_artifact(artifact: Artifact) -> Source:
     if artifact.format == "onnx":
         return artifact
     raise UsageError(
-        f"{artifact.name} is a {artifact.format} artifact, of which no levels are made",
+        f"levels can't be made of {artifact.name}, a {artifact.format} artifact",
         hint="name a checkpoint, a GGUF file or an ONNX artifact",
     )
 

@@ -42,5 +42,5 @@ def _changes(before: Snapshot, after: Snapshot) -> list[str]:
         if a != b and a is not None and b is not None:
             warnings.append(f"{name.replace('_', ' ')} changed from {a} to {b} during the case")
     if (after.swap_used_bytes or 0) - (before.swap_used_bytes or 0) > 64 * 2**20:
-        warnings.append("the system swapped during the case: speeds are of the disk, too")
+        warnings.append("the system swapped during the case, so the disk slowed it down")
     return warnings

@@ -42,7 +42,7 @@ def from_hub(reference: str) -> Path:
     except Exception as error:  # noqa: BLE001 - the hub's client raises its transport's own errors
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise BadFileError(
-            f"{reference} can't be had from the hub, nor from the cache "
+            f"{reference} can't be fetched from the hub, and isn't in the cache "
             f"{constants.HF_HUB_CACHE}: {lines[0][:200]}",
             hint="go online, or set HF_HUB_CACHE to a folder that holds it; "
             "a private model needs HF_TOKEN",

@@ -46,7 +46,7 @@ def checkpoint_of_gguf(model: Model, tokenizer: Path | None, output: Path) -> It
         if parted:
             whose = str(tokenizer) if tokenizer else "that transformers reads from the file"
             raise BadFileError(
-                f"the tokenizer {whose} does not agree with llama.cpp's on {len(parted)} texts: "
+                f"the tokenizer {whose} disagrees with llama.cpp's on {len(parted)} texts: "
                 f"{parted[0]}",
                 hint="give the model's own tokenizer: --tokenizer DIR",
             )

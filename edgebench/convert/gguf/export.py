@@ -80,13 +80,13 @@ def _failure(job: GgufExport, done: Done) -> BadFileError:
     where = job.checkpoint.path
     if done.failed_with("tokenizer"):
         return BadFileError(
-            f"llama.cpp's converter does not recognise the tokenizer of {where}",
+            f"llama.cpp's converter doesn't recognise the tokenizer of {where}",
             hint="name the one that it was made from: --pre-tokenizer qwen2, llama-bpe, gpt-2, "
             "smollm, ...; the result is compared with the checkpoint's own",
         )
     if done.failed_with("architecture"):
         return BadFileError(
-            f"the installed llama.cpp does not know the architecture {job.checkpoint.architecture}",
+            f"the installed llama.cpp doesn't know the architecture {job.checkpoint.architecture}",
             hint="a newer llama-cpp-python may; or give --converter a newer checkout",
         )
     return BadFileError(
@@ -100,7 +100,7 @@ def _check_tokenizer(job: GgufExport, target: Path) -> None:
     parted = disagreements(tokenizer, target)
     if parted:
         raise BadFileError(
-            f"the export's tokenizer does not agree with the checkpoint's on {len(parted)} texts: "
+            f"the export's tokenizer disagrees with the checkpoint's on {len(parted)} texts: "
             f"{parted[0]}",
             hint="another --pre-tokenizer may fit; figures of a model that reads other tokens "
             "are worth nothing",

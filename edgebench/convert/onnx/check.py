@@ -56,7 +56,7 @@ def check_logits(
         check = _compare(ours, theirs, level)
     if check.max_logprob_difference > check.tolerance or check.same_top < SAME_TOP[level]:
         raise BadFileError(
-            f"the ONNX export of {checkpoint.path} does not agree with torch: "
+            f"the ONNX export of {checkpoint.path} disagrees with torch: "
             f"log-probabilities differ by up to {check.max_logprob_difference:.3g} "
             f"(rounding explains {check.tolerance:g}), the same top token at {check.same_top:.0%}",
             hint="try the other --graph, and report the model's architecture",

@@ -117,7 +117,7 @@ def _halve(partial: Path) -> None:
 def _failure(job: OnnxExport, graph: str, done: Done) -> EdgebenchError:
     if done.failed_with("architecture"):
         return BadFileError(
-            f"onnxruntime-genai's builder does not know {job.checkpoint.architecture}",
+            f"onnxruntime-genai's builder doesn't know {job.checkpoint.architecture}",
             hint="add --graph standard",
         )
     if done.fault and done.fault.package in _WRITERS:

@@ -95,7 +95,7 @@ class LocalWorker:
     def _hear_hello(self) -> Hello:
         reply = self._read_reply(HELLO_S)
         if not isinstance(reply, Hello):
-            raise WorkerError.of("failed", "ProtocolError", "the worker's first word is no hello")
+            raise WorkerError.of("failed", "ProtocolError", "the worker didn't say hello first")
         if reply.edgebench != __version__:
             raise WorkerError.of(
                 "failed",
