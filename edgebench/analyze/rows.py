@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, computed_field
 
@@ -227,18 +227,7 @@ def _row(timed: Sequence[Placed], answered: Sequence[Placed]) -> Row:
     energy = source_for(run.energy, _provider(run)) if run.speed else None
     figures = EnergyFigures.of(energy) if energy else None
     return Row(
-        artifact=run.artifact,
-        device=run.device,
-        machine=last.machine,
-        setup=last.setup.shared,
-        runtime=last.setup.runtime,
-        cache=last.setup.cache,
-        arithmetic=last.setup.arithmetic,
-        provider=_provider(run),
-        threads=run.runtime.threads if run.runtime else None,
-        settings=run.settings,
-        workload=run.workload,
-        after_prompt=last.after_prompt,
+        **_identity(last),
         speed=speed_figures(run.speed) if run.status == "ok" and run.speed else None,
         memory=deployment_bytes(run) if run.status == "ok" and timed else None,
         energy=figures,
@@ -260,6 +249,25 @@ def _row(timed: Sequence[Placed], answered: Sequence[Placed]) -> Row:
         newest=max((other.created for other in good), default=""),
         wall_s=run.wall_s,
     )
+
+
+def _identity(last: Placed) -> dict[str, Any]:
+    """Return a row's fields that say what was measured, where and with what."""
+    run = last.run
+    return {
+        "artifact": run.artifact,
+        "device": run.device,
+        "machine": last.machine,
+        "setup": last.setup.shared,
+        "runtime": last.setup.runtime,
+        "cache": last.setup.cache,
+        "arithmetic": last.setup.arithmetic,
+        "provider": _provider(run),
+        "threads": run.runtime.threads if run.runtime else None,
+        "settings": run.settings,
+        "workload": run.workload,
+        "after_prompt": last.after_prompt,
+    }
 
 
 def _newest_by_label(answered: Sequence[Placed]) -> list[Placed]:
