@@ -15,7 +15,9 @@ import psutil
 import pytest
 from support.shell import Shell
 
-SHORT = ("--device", "cpu", "--workload", "32+8", "--tasks", "none", "--json")
+SHORT = (
+    "--device", "cpu", "--workload", "32+8", "--tasks", "none", "--launches", "1", "--json",
+)  # fmt: skip
 
 
 def test_artifact_says_what_was_really_written(real_levels: tuple[Shell, Path]) -> None:
@@ -63,7 +65,7 @@ def test_killed_worker_costs_its_case_alone(
     shell, folder = real_levels
     runs = str(tmp_path / "runs")
     arguments = ("profile", str(folder), "--device", "cpu", "--workload", "256+32", "--tasks",
-                 "none", "--output", runs, "--json")  # fmt: skip
+                 "none", "--launches", "1", "--output", runs, "--json")  # fmt: skip
     process = shell.start(*arguments)
     victim = _worker_of(process, "q8_0")
     os.kill(victim, signal.SIGKILL)
@@ -167,7 +169,8 @@ def test_kv_table_is_what_the_runtime_takes(
     """Bytes by context from the file's own keys, against llama.cpp's own figure."""
     shell, artifacts = real_levels
     level = str(next(artifacts.glob("*q4_0")))
-    options = ("profile", level, "--device", "cpu", "--workload", "500+12", "--tasks", "none")
+    work = ("--workload", "500+12", "--tasks", "none", "--launches", "1")
+    options = ("profile", level, "--device", "cpu", *work)
     plan = shell.json(*options, "--dry-run", "--json")
     run = shell.json(*options, "--repetitions", "1", "--output", str(tmp_path), "--json")["runs"][0]
     table = plan["memory"][0]["kv_cache_bytes"]
