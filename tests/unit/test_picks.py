@@ -261,9 +261,7 @@ def test_more_launches_decide_as_often_as_is_said() -> None:
 
 def test_speed_at_the_limit_says_that_no_number_decides() -> None:
     """Launches that lie on the limit get no command that could not help."""
-    decision = decide(
-        [speed("q4_0", (20.0, 20.5, 19.5, 20.2, 19.8))], min_decode_tokens_per_s=20.0
-    )
+    decision = decide([speed("q4_0", (20.0, 20.5, 19.5, 20.2, 19.8))], min_decode_tokens_per_s=20.0)
     assert decision.measure_next[0].advice is None
     assert "no number of launches" in decision.measure_next[0].message
 
@@ -314,5 +312,5 @@ def test_bare_numbers_that_could_mean_two_things_are_refused(unit: Any, typed: s
     """300 is not 300 bytes; the message has an example."""
     import click
 
-    with pytest.raises(click.UsageError, match="isn't a .*; write for example"):
+    with pytest.raises(click.UsageError, match=r"isn.t a .*; write for example"):
         unit.convert(typed, None, None)
