@@ -100,7 +100,7 @@ def told_apart(
 ) -> float:
     """Return how often two levels measured in turn are told apart, one being `faster` by a share.
 
-    Both drift together by `drift` of a launch's standard deviations from the first round to the last.
+    Both drift together by `drift` of a launch's deviations from the first round to the last.
     """
     rng = np.random.default_rng(seed)
     noise = _between(between / WITHIN)

@@ -122,7 +122,7 @@ def main() -> None:
         one_sided = rates_of(clusters, each, correlation, arguments.alpha, arguments.studies)
         both = rates_of(clusters, each, correlation, 0.025, arguments.studies)
         print(
-            f"  {clusters:4} of {each:4} correlation {correlation:4.2f}   holds {one_sided.holds:.3f}"
+            f"  {clusters:4} of {each:4} correlation {correlation:4.2f} holds {one_sided.holds:.3f}"
             f"   worse {one_sided.worse:.3f}   covers {1 - both.outside:.3f}",
             flush=True,
         )

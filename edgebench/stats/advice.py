@@ -9,13 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from edgebench.records.base import Estimate
-from edgebench.stats.launches import LEAST_FOR_BOUND, over_launches, p_above, standard_error
-from edgebench.stats.student import normal_quantile, normal_tail, t_quantile, t_tail
+from edgebench.stats.launches import (
+    LEAST_FOR_BOUND,
+    over_launches,
+    p_above,
+    p_below,
+    standard_error,
+)
+from edgebench.stats.student import normal_quantile, normal_tail, t_quantile
 
 ALPHA = 0.05  # of each one-sided test
 POWER = 0.8
+# Losses are seldom more than a share of the disagreements: their deviation, as such a share.
+USUAL_LOSS = 0.25
 MOST_ITEMS = 10_000_000
 MOST_LAUNCHES = 500
 
@@ -38,8 +47,9 @@ def chance_to_decide(
         return 1.0
     z = normal_quantile(1 - alpha)
     # The bounds' middle, not the value: few disagreements shift it as pseudo-counts would.
-    gap, error_now = (low + high) / 2 + margin, (high - low) / (2 * z)
-    return _chance(gap, error_now, n_now / n_total, z, normal_tail)
+    seen, error = (low + high) / 2, (high - low) / (2 * z)
+    usual = USUAL_LOSS * error * error * n_now
+    return _chance(seen, -margin, Errors(error, usual), n_now / n_total, z)
 
 
 def items_to_decide(
@@ -69,8 +79,7 @@ def smallest_loss_shown(
         raise ValueError("no items")
     reach = normal_quantile(1 - alpha) + normal_quantile(power)
     rate = max(disagreement, margin)
-    score = reach * math.sqrt(rate / n)
-    return margin + max(score, 1 - alpha ** (1 / n))
+    return margin + max(reach * math.sqrt(rate / n), 1 - math.pow(alpha, 1 / n))
 
 
 def items_that_could(
@@ -98,36 +107,62 @@ def launches_to_decide(
     n = len(samples)
     if n < 2:
         return None
+    least = max(n, LEAST_FOR_BOUND)
+    return _smallest(
+        lambda total: chance_of_launches(samples, limit, total, alpha) >= power,
+        least,
+        MOST_LAUNCHES,
+    )
+
+
+def chance_of_launches(
+    samples: Sequence[float], limit: float, n_total: int, alpha: float = ALPHA
+) -> float:
+    """Return the chance that `n_total` launches, those of now among them, decide about the limit.
+
+    0 below two launches, whose spread nobody knows, and where `n_total` is below five.
+    Raises ValueError where n_total is below the launches there are.
+    """
+    n = len(samples)
+    if n_total < n:
+        raise ValueError(f"{n_total} launches of which {n} were made")
+    if n < 2 or n_total < LEAST_FOR_BOUND:
+        return 0.0
     if n >= LEAST_FOR_BOUND:
-        above = p_above(samples, limit) or 0.0
-        if min(above, 1 - above) <= alpha:
-            return n
+        above, below = p_above(samples, limit), p_below(samples, limit)
+        if min(1.0 if above is None else above, 1.0 if below is None else below) <= alpha:
+            return 1.0
     value, error = over_launches(samples).value, standard_error(samples)
     positive = min(samples) > 0 and limit > 0
     gap = math.log(value / limit) if positive else value - limit
-    if error == 0:
-        return max(n, LEAST_FOR_BOUND) if gap else None
-
-    def decides(total: int) -> bool:
-        z = t_quantile(1 - alpha, total - 1)
-        return _chance(gap, error, n / total, z, lambda t: t_tail(t, n - 1)) >= power
-
-    return _smallest(decides, max(n + 1, LEAST_FOR_BOUND), MOST_LAUNCHES)
+    # So few launches know their own spread badly: Student's factor stands for that.
+    doubt = error * t_quantile(POWER, n - 1) / normal_quantile(POWER)
+    z = t_quantile(1 - alpha, n_total - 1)
+    return _chance(gap, 0.0, Errors(doubt), n / n_total, z)
 
 
-def _chance(
-    gap: float, error_now: float, share: float, z: float, tail: Callable[[float], float]
-) -> float:
-    """Return the chance that the gap will exceed z of its errors once `share` of all is today's.
+@dataclass(frozen=True)
+class Errors:
+    """The standard error so far, and the deviation of such figures from 0 where that is known."""
 
-    The final gap lies about today's with the error that is still to be lost.
+    now: float
+    usual: float = math.inf
+
+
+def _chance(seen: float, limit: float, errors: Errors, share: float, z: float) -> float:
+    """Return the chance that a figure will lie z errors off the limit.
+
+    `share`: today's part of all that will then have been measured. The final figure is a mean of
+    today's and of what comes, which lies about the truth; the truth lies about today's figure,
+    drawn towards 0 where such figures are seldom far from it.
     """
-    error_then = error_now * math.sqrt(share)
-    wander = error_now * math.sqrt(max(0.0, 1 - share))
+    trust = 1 / (1 + (errors.now / errors.usual) ** 2) if errors.usual else 0.0
+    middle = share * seen + (1 - share) * trust * seen - limit
+    wander = errors.now * math.sqrt(max(0.0, (1 - share) * (share + (1 - share) * trust)))
+    need = z * errors.now * math.sqrt(share)
     if wander == 0:
-        return float(abs(gap) > z * error_then)
-    need = z * error_then
-    return min(1.0, tail((need - gap) / wander) + tail((need + gap) / wander))
+        return float(abs(middle) > need)
+    return min(1.0, normal_tail((need - middle) / wander) + normal_tail((need + middle) / wander))
 
 
 def _smallest(enough: Callable[[int], bool], least: int, most: int) -> int | None:

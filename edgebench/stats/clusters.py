@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from edgebench.records.base import Estimate
 
-
 Floats = NDArray[np.float64]
 
 SEED = 20602164  # fixed, so that the same answers give the same figures

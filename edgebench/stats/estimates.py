@@ -1,6 +1,6 @@
 """Shares with their interval, and tests over the same items, pure: numbers in, estimates out.
 
-Knows Wilson's interval, McNemar's exact test and Holm's correction. Knows nothing of runs or levels.
+Knows Wilson's interval, McNemar's exact test and Holm's correction. Knows nothing of runs.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def bound_below(samples: Sequence[float], alpha: float = 0.05) -> float | None:
 
 
 def bound_above(samples: Sequence[float], alpha: float = 0.05) -> float | None:
-    """Return what the long-run typical figure stays below, wrong in a share alpha; None below five."""
+    """Return what the long-run typical figure falls short of; see `bound_below`."""
     return _bound(samples, alpha, 1)
 
 

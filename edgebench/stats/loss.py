@@ -4,9 +4,9 @@ Knows two levels' answers to the same items, and which items share a cluster. Kn
 `compare`, `pick` and the end of a race all judge with `loses_at_most`, so they cannot disagree.
 
 Right and wrong answers are judged by Tango's (1998) score of the paired difference: with few
-disagreements by its exact unconditional p-value (Hsueh, Liu & Chen 2001, Biometrics 57), else by the
-normal one, corrected for continuity. Clusters, and answers that are graded, are judged by
-`clusters`. The interval holds the margins that neither test rejects: it and the verdict agree.
+disagreements by its exact unconditional p-value (Hsueh, Liu & Chen 2001, Biometrics 57), else by
+the normal one, corrected for continuity. Clusters, and graded answers, are judged by `clusters`.
+The interval holds the margins that neither test rejects: it and the verdict agree.
 """
 
 from __future__ import annotations

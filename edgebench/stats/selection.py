@@ -20,7 +20,7 @@ A pick errs where it names a candidate that in truth breaks a constraint. The ar
 3. Where the objective is measured in the very launches (or on the very items) that a constraint is
    tested on, luck that brings a candidate to the front makes it hold as well. Those tests share `a`
    between the contenders: all candidates that are not shown to break (Bonferroni). Those shown to
-   break may be left out: at the limit only a share `a` of them is, and further off they no longer err.
+   break may be left out: at the limit only a share `a` of them is, further off they do not err.
 4. "None" is said where every candidate is shown to break some constraint. For a candidate that
    keeps all of them, each of its tests may err, so those share `a` between the constraints.
 

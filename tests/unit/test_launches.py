@@ -1,4 +1,4 @@
-"""What a few launches say: where a repeat lands, bounds on the long run, ratios by round, trends."""
+"""What a few launches say: where a repeat lands, bounds on the long run, ratios, trends."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def test_like_levels_are_seldom_told_apart() -> None:
     assert sim.told_apart(0.0, 0.02, 5, 5.0, studies(400, 4000)) <= 0.057 + SLACK
 
 
-@pytest.mark.parametrize(("between", "rounds", "least"), [(0.01, 5, 0.95), (0.02, 5, 0.70), (0.02, 6, 0.80)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("between", "rounds", "least"), [(0.01, 5, 0.95), (0.02, 5, 0.70), (0.02, 6, 0.80)]
+)
 def test_difference_of_5_percent_is_found(between: float, rounds: int, least: float) -> None:
     """Launches that differ by 1 % show it in five rounds, by 2 % nearly: six rounds do."""
     assert sim.told_apart(0.05, between, rounds, 5.0, studies(400, 4000)) >= least - SLACK

@@ -100,7 +100,9 @@ def test_wider_margin_is_easier(counts: tuple[int, int, int], margin: float) -> 
     assert wide.verdict == "holds" or narrow.verdict != "holds"
 
 
-@pytest.mark.parametrize(("n", "won", "lost"), [(200, 0.02, 0.04), (300, 0.005, 0.01), (1000, 0.04, 0.08)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("n", "won", "lost"), [(200, 0.02, 0.04), (300, 0.005, 0.01), (1000, 0.04, 0.08)]
+)
 def test_interval_covers_the_true_difference(n: int, won: float, lost: float) -> None:
     """With 2.5 % on each side at least 95 % of intervals hold the truth."""
     rng = np.random.default_rng(3)

@@ -106,7 +106,7 @@ def test_bounds_hold_the_truth_at_every_moment() -> None:
 
 
 def test_clusters_count_as_one_item_each() -> None:
-    """Items that share a cluster, asked in one go, enter as their mean: correlation costs no error."""
+    """Items of a cluster, asked in one go, enter as their mean: correlation costs no error."""
     rng = np.random.default_rng(10)
     wrong = 0
     for _ in range(RACES):
