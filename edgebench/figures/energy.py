@@ -40,6 +40,14 @@ class _Errors:
 
 
 @dataclass(frozen=True)
+class _Units:
+    """The values that an interval is over, and what they are of."""
+
+    values: list[float]
+    name: str
+
+
+@dataclass(frozen=True)
 class _Idle:
     """Idle power, how much of its interval isn't the sensor's accuracy, and how far it moved."""
 
@@ -107,12 +115,12 @@ def _idle(source: Source) -> _Idle | None:
         return None
     watts = [m.power.watts for m in measured]
     errors = _errors(source, measured, [1.0] * len(measured))
-    values = _by_launch(measured, watts)
-    without = _estimate(values, replace(errors, accuracy=0.0), len(measured)).bounds
+    units = _units(measured, watts)
+    without = _estimate(units, replace(errors, accuracy=0.0)).bounds
     return _Idle(
-        _estimate(values, errors, len(measured)),
+        _estimate(units, errors),
         (without.high - without.low) / 2 if without else None,
-        watts[-1] - watts[0] if len(watts) > 1 else None,
+        _drift_w(measured, watts),
     )
 
 
@@ -124,7 +132,7 @@ def _phase(source: Source, phase: str, idle: _Idle | None) -> PhaseEnergy | None
     seconds = [m.window.seconds / m.window.tokens for m in measured]  # of a token
     gross = [m.power.watts * s for m, s in zip(measured, seconds, strict=True)]
     errors = _errors(source, measured, seconds)
-    per_token = _estimate(_by_launch(measured, gross), errors, len(measured))
+    per_token = _estimate(_units(measured, gross), errors)
     net = _net(source, measured, seconds, errors, idle) if idle else None
     tokens = max(m.window.repetition_tokens for m in measured)
     _tell(source, phase, measured)
@@ -149,14 +157,13 @@ def _net(
         (m.power.watts - idle.watts.value) * s for m, s in zip(measured, seconds, strict=True)
     ]
     idle_j = (idle.half_w or 0.0) * statistics.fmean(seconds)
-    share = source.gain_share
     less = replace(
         errors,
         fixed=(errors.fixed**2 + idle_j**2) ** 0.5,
-        accuracy=share * abs(statistics.fmean(joules)),
+        accuracy=source.gain_share * abs(statistics.fmean(joules)),
         known=errors.known and idle.half_w is not None,
     )
-    return _estimate(_by_launch(measured, joules), less, len(measured))
+    return _estimate(_units(measured, joules), less)
 
 
 def _errors(source: Source, measured: Sequence[Measured], factors: Sequence[float]) -> _Errors:
@@ -192,33 +199,43 @@ def _tell(source: Source, phase: str, measured: Sequence[Measured]) -> None:
         )
 
 
-def _by_launch(measured: Sequence[Measured], values: Sequence[float]) -> list[float]:
+def _units(measured: Sequence[Measured], values: Sequence[float]) -> _Units:
     """Return a value a launch where there are enough of them, else a value a window."""
+    launches = _of_launches(measured, values)
+    if len(launches) < MIN_LAUNCHES:
+        return _Units(list(values), "windows")
+    return _Units([statistics.fmean(of) for of in launches], "launches")
+
+
+def _of_launches(measured: Sequence[Measured], values: Sequence[float]) -> list[list[float]]:
     launches: dict[int, list[float]] = {}
     for m, value in zip(measured, values, strict=True):
         launches.setdefault(m.window.launch, []).append(value)
-    if len(launches) < MIN_LAUNCHES:
-        return list(values)
-    return [statistics.fmean(of) for of in launches.values()]
+    return list(launches.values())
 
 
-def _estimate(values: Sequence[float], errors: _Errors, windows: int) -> Estimate:
-    """Return the mean, with Student's interval over `values` and the other errors beside it.
+def _drift_w(measured: Sequence[Measured], watts: Sequence[float]) -> float | None:
+    """Return by how much idle power moved from before to after, over launches."""
+    moved = [of[-1] - of[0] for of in _of_launches(measured, watts) if len(of) > 1]
+    return statistics.fmean(moved) if moved else None
+
+
+def _estimate(units: _Units, errors: _Errors) -> Estimate:
+    """Return the mean, with Student's interval over units and the other errors beside it.
 
     A single value tells no spread, so it has no interval.
     """
-    value, n = statistics.fmean(values), len(values)
-    over = "launches" if n < windows else "windows"
+    value, n = statistics.fmean(units.values), len(units.values)
     if n < 2 or not errors.known:
-        return Estimate(value=value, n=n, method=f"mean over {over}")
-    spread = t_quantile(0.975, n - 1) * statistics.stdev(values) / n**0.5
+        return Estimate(value=value, n=n, method=f"mean over {units.name}")
+    spread = t_quantile(0.975, n - 1) * statistics.stdev(units.values) / n**0.5
     half = (max(spread, errors.sampling) ** 2 + errors.fixed**2 + errors.accuracy**2) ** 0.5
     return Estimate(
         value=value,
         low=value - half,
         high=value + half,
         n=n,
-        method=f"mean over {over}, Student's t, with the sensor's accuracy and sampling",
+        method=f"mean over {units.name}, Student's t, with the sensor's accuracy and sampling",
     )
 
 
