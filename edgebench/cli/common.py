@@ -90,13 +90,13 @@ class Unit(click.ParamType):  # type: ignore[type-arg, unused-ignore]
         if isinstance(value, float):
             return value
         try:
-            found = self._read(str(value))
+            number = self._read(str(value))
         except ValueError:
-            found = None
-        if found is None or not 0 <= found < float("inf"):
+            number = None
+        if number is None or not 0 <= number < float("inf"):
             wrong = f"{value!r} isn't {self._article} {self.name}"
             self.fail(f"{wrong}; write for example {self._example}", param, ctx)
-        return found
+        return number
 
 
 def _bytes(text: str) -> float | None:
