@@ -117,17 +117,17 @@ def find() -> Meter | str:
 
 
 def _modern() -> list[Channel]:
-    found = []
+    channels = []
     for driver in MODERN:
         for folder in sorted((root() / driver).glob("*/hwmon/hwmon*")):
             if (folder / "power1_input").is_file():
-                found.append(_power_channel(folder))
+                channels.append(_power_channel(folder))
                 continue
             for number in CHANNELS:
                 name = _name(folder / f"in{number}_label")
                 if name and name != "NC" and (folder / f"curr{number}_input").is_file():
-                    found.append(_product(folder, number, name))
-    return found
+                    channels.append(_product(folder, number, name))
+    return channels
 
 
 def _power_channel(folder: Path) -> Channel:
@@ -156,14 +156,14 @@ def _interval_s(folder: Path, otherwise_s: float) -> float:
 
 
 def _legacy() -> list[Channel]:
-    found = []
+    channels = []
     for folder in sorted((root() / LEGACY).glob("*/iio:device*")):
         for number in range(3):
             name = _name(folder / f"rail_name_{number}")
             path = folder / f"in_power{number}_input"
             if name and name != "NC" and path.is_file():
-                found.append(_milliwatts(name, path))
-    return found
+                channels.append(_milliwatts(name, path))
+    return channels
 
 
 def _milliwatts(name: str, path: Path) -> Channel:
