@@ -40,7 +40,7 @@ class Nvml:
     def __init__(self, api: Any, gpus: list[Gpu]) -> None:
         self._api, self._gpus = api, gpus
         self.averaging_s = max(gpu.averaging_s for gpu in gpus)
-        self.rails = {one.uuid: Rail(unit=one.unit, kind="measured") for one in gpus}
+        self.rails = {gpu.uuid: Rail(unit=gpu.unit, kind="measured") for gpu in gpus}
         self.totals = (
             Total(
                 source="nvml",
@@ -95,7 +95,7 @@ def _answering(api: Any) -> tuple[list[Gpu], list[str]]:
     for index in range(api.nvmlDeviceGetCount()):
         handle = api.nvmlDeviceGetHandleByIndex(index)
         uuid = _text(api.nvmlDeviceGetUUID(handle))
-        if wanted is not None and not any(uuid.startswith(one) for one in wanted):
+        if wanted is not None and not any(uuid.startswith(name) for name in wanted):
             continue
         unit, reason = _probe(api, handle)
         if unit:
