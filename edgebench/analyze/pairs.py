@@ -95,12 +95,12 @@ def _raced(race: RaceResult, answers: Answers) -> Judged:
 
 
 def _judged(answers: Answers, margin: float) -> Judged:
-    found = loses_at_most(answers.ours, answers.theirs, answers.clusters, margin)
+    loss = loses_at_most(answers.ours, answers.theirs, answers.clusters, margin)
     asked = len(answers.ours)
     return {
-        "difference": found.difference,
+        "difference": loss.difference,
         "p_value": difference_p(answers.ours, answers.theirs, answers.clusters),
         "margin": margin,
-        "no_worse": found.verdict,
-        "items_needed": None if found.needed is None else max(0, found.needed - asked),
+        "no_worse": loss.verdict,
+        "items_needed": None if loss.needed is None else max(0, loss.needed - asked),
     }
