@@ -33,9 +33,9 @@ class SharedCache:
         self._bias_type = NUMPY_TYPES[bias.type] if bias else None  # None: the graph has no trees
         room += SPARE if bias else 0
         self._buffers = []  # onnxruntime keeps pointers; Python must keep what they point at
-        for name, one in self._inputs.items():
+        for name, given in self._inputs.items():
             if name.startswith("past_key_values."):
-                zeros = np.zeros([1, one.shape[1], room, one.shape[3]], NUMPY_TYPES[one.type])
+                zeros = np.zeros([1, given.shape[1], room, given.shape[3]], NUMPY_TYPES[given.type])
                 value = ort.OrtValue.ortvalue_from_numpy(zeros, device, 0)
                 self._buffers.append(value)
                 self._binding.bind_ortvalue_input(name, value)
