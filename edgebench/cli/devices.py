@@ -148,13 +148,13 @@ def _typed_fits(
     return {source: fit([parse_pair(typed) for typed in pairs], today)}
 
 
-def _print_check(one: Check) -> None:
+def _print_check(outcome: Check) -> None:
     from edgebench.report.format import plain
 
-    line = f"{one.status:<8} {plain(one.name)}: {plain(one.message, 400)}"
+    line = f"{outcome.status:<8} {plain(outcome.name)}: {plain(outcome.message, 400)}"
     click.echo(textwrap.fill(line, 80, subsequent_indent=" " * 9, break_on_hyphens=False))
-    if one.hint:  # what to type stays on one line, to be copied
-        click.echo(f"         {plain(one.hint, 300)}")
+    if outcome.hint:  # what to type stays on one line, to be copied
+        click.echo(f"         {plain(outcome.hint, 300)}")
 
 
 def _print(known: Registry, hello: Hello) -> None:
