@@ -67,7 +67,8 @@ def _choices(name: str, task: Any) -> tuple[Row, list[Row]]:
     for doc_id, requests in _by_doc(task):
         doc = requests[0].doc
         choices = list(task.doc_to_choice(doc))
-        pairs = [one.args for one in requests[: len(choices)]]  # others are for mutual information
+        # The requests after these are for mutual information.
+        pairs = [request.args for request in requests[: len(choices)]]
         contexts = [pair[0] for pair in pairs]
         row: Row = {"id": doc_id, "gold": _gold(name, task, doc_id, doc)}
         if partial:
@@ -121,7 +122,7 @@ def _generations(name: str, task: Any) -> tuple[Row, list[Row]]:
         for doc_id, request in asked
     ]
     step = max(1, len(asked) // PROBED)
-    fields |= _reading(name, task, [one for _, one in asked][::step])
+    fields |= _reading(name, task, [request for _, request in asked][::step])
     return fields, rows
 
 
@@ -176,10 +177,10 @@ def _reading(name: str, task: Any, requests: Sequence[Any]) -> Row:
         for text in _probes(task, request, requests[0], pattern)
     ]
     if any(right for _, _, right in judged):
-        for normalise, one in itertools.product(("none", "squad"), patterns):
-            how = Generation.model_validate({"answer_pattern": one, "normalise": normalise})
+        for normalise, reading in itertools.product(("none", "squad"), patterns):
+            how = Generation.model_validate({"answer_pattern": reading, "normalise": normalise})
             if all(right == _ours(text, targets, how) for text, targets, right in judged):
-                fields = {"answer_pattern": one} if one else {}
+                fields = {"answer_pattern": reading} if reading else {}
                 return fields | ({"normalise": normalise} if normalise != "none" else {})
     said = [
         metric
