@@ -7,6 +7,7 @@ that was named, each merged over the last. Measures nothing.
 from __future__ import annotations
 
 import os
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -164,9 +165,8 @@ def _explain(path: Path, lined: LinedYaml, error: ValidationError) -> BadFileErr
     keys = [part for part in first["loc"] if part != "[key]"]
     line, field = lined.line(*keys), ".".join(map(str, keys)) or "the file"
     if first["type"] != "extra_forbidden":
-        return BadFileError(
-            f"{path}, line {line}, field {field}: {first['msg']}, not {first['input']!r:.80}"
-        )
+        value = reprlib.repr(first["input"])  # aliases can make a small file stand for 10^9 entries
+        return BadFileError(f"{path}, line {line}, field {field}: {first['msg']}, not {value:.80}")
     if len(keys) == 1:
         return BadFileError(f"{path}, line {line}: unknown field {field!r}, expected 'devices'")
     known = Settings.model_fields if "settings" in keys[:-1] else DeviceEntry.model_fields

@@ -52,6 +52,7 @@ class CaseRun:
         self.failure: WorkerError | None = None
         self._worker: Worker | None = None
         self._spent_s = 0.0
+        self._quiet = False
 
     def step(self, action: Callable[[], None], quiet: bool = False) -> bool:
         """Do a part of the case; return whether it went well. A failure ends the worker.
@@ -60,6 +61,7 @@ class CaseRun:
         """
         if self.failure:
             return False
+        self._quiet = quiet
         if not quiet:
             self.bench.observer.started(self.case)
         start = time.monotonic()
@@ -118,7 +120,7 @@ class CaseRun:
 
     def _tell(self, done: int, total: int) -> None:
         # A race tells of itself, and so do launches.
-        if not isinstance(self.case, SpeedCase) and not _races(self.case):
+        if not (self._quiet or isinstance(self.case, SpeedCase) or _races(self.case)):
             self.bench.observer.ticked(self.case, done, total)
 
     def _run(self, figures: Figures) -> Run:

@@ -76,7 +76,7 @@ class Answers:
             needed += self.task.generation.max_tokens + TEMPLATE_TOKENS
         limit = self.run.case.subject.artifact.context_length
         context = max(SCORE_CONTEXT, _rounded(needed))
-        return min(context, limit) if limit and self.task.generates else context
+        return min(context, limit) if limit else context
 
     def store(self, race: RaceResult | None = None) -> None:
         """Make the case's accuracy of the answers, and store its run."""

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from edgebench.cli import places
 from edgebench.run.transports.memory import MemoryTransport
 from edgebench.worker.server import Server
 
+OWN = {"HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "HF_HOME", "HF_HUB_OFFLINE", "COLUMNS"}
+
 
 class InProcess(Shell):
     """A shell whose commands run here: a tenth of a second each, where a process takes one."""
@@ -24,7 +27,7 @@ class InProcess(Shell):
         """Run `edgebench ARGUMENTS`."""
         out, err = io.StringIO(), io.StringIO()
         with (
-            contextlib.chdir(self.cwd) if hasattr(contextlib, "chdir") else _chdir(self.cwd),
+            in_folder(self.cwd),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
@@ -33,7 +36,8 @@ class InProcess(Shell):
 
 
 @contextlib.contextmanager
-def _chdir(folder: Path):  # noqa: ANN202 - contextlib.chdir is not there before Python 3.11
+def in_folder(folder: Path) -> Iterator[None]:
+    """Work in a folder; contextlib.chdir isn't there before Python 3.11."""
     before = Path.cwd()
     os.chdir(folder)
     try:
@@ -48,7 +52,7 @@ def edgebench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     cwd = tmp_path / "work"
     cwd.mkdir()
     shell = make_shell(cwd, tmp_path / "home")
-    for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "HF_HOME", "HF_HUB_OFFLINE", "COLUMNS"):
+    for name in OWN:
         monkeypatch.setenv(name, shell.env[name])
     monkeypatch.setattr(places, "local_transport", lambda: MemoryTransport(Server))
     return InProcess(cwd, shell.env)

@@ -1,4 +1,4 @@
-"""Run the whole command as a person does: another process, another folder, caches of its own."""
+"""Run the whole command as a person does: in another folder, with caches of its own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from edgebench.records.run import Run
+from edgebench.run.store import read_runs
 
 Outcome = subprocess.CompletedProcess[str]
 
@@ -48,11 +51,24 @@ class Shell:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
-    def json(self, *arguments: str) -> Any:
-        """Run a command that must succeed; return the JSON that it printed."""
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        """Run a command that must end with a code; return the JSON that it printed."""
         done = self(*arguments)
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == code, done.stderr
         return json.loads(done.stdout)
+
+    def profile(self, *more: str, code: int = 0) -> dict[str, Run]:
+        """Profile the fakes at what is asked, which is one thing; return each level's run."""
+        printed = self.json("profile", "fakes", "--device", "cpu", *more, "--json", code=code)
+        runs = [Run.model_validate(run) for run in printed["runs"]]
+        levels = {run.artifact.level: run for run in runs}
+        assert len(levels) == len(runs)
+        return levels
+
+    def stored(self) -> list[Run]:
+        """Return the runs that lie in profiles/, in the order in which they were stored."""
+        folder = self.cwd / "profiles"
+        return list(read_runs([folder])) if folder.exists() else []
 
 
 def make_shell(cwd: Path, home: Path) -> Shell:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edgebench.device.identity import hello
 from edgebench.errors import BadFileError, DeviceError, UsageError
 from edgebench.plan.devices import load_registry
 
@@ -67,8 +68,8 @@ def test_later_files_change_only_what_they_name(elsewhere: Path) -> None:
         ("- a\n- b\n", "field the file"),
         ("", "field the file"),
         ("devices: {../x: {}}\n", "line 1"),
-        ("devices: [\n", "line 2: no valid YAML"),
-        ("devices: !!python/object/apply:os.system [id]\n", "no valid YAML"),
+        ("devices: [\n", "line 2: not valid YAML"),
+        ("devices: !!python/object/apply:os.system [id]\n", "not valid YAML"),
     ],
 )
 def test_wrong_file_is_shown_by_line_and_field(elsewhere: Path, text: str, said: str) -> None:
@@ -111,19 +112,22 @@ def test_hostile_file_is_refused_at_once(elsewhere: Path, raw: bytes) -> None:
 def test_unknown_name_gets_the_nearest() -> None:
     """jetsn is answered with jetson."""
     with pytest.raises(UsageError, match="unknown device 'jetsn'") as caught:
-        load_registry().resolve("jetsn")
+        load_registry().resolve("jetsn", hello())
     assert caught.value.hint == "did you mean 'jetson'?"
 
 
 def test_machine_without_a_device_tree_is_cpu() -> None:
     """And jetson is then not here, with what to do."""
-    known = load_registry()
-    assert known.here() == "cpu"
-    assert known.resolve("cpu") == "cpu"
-    with pytest.raises(DeviceError, match="this machine is cpu, not jetson"):
-        known.resolve("jetson")
+    known, said = load_registry(), hello()
+    assert known.board_of(said) == "cpu"
+    assert known.resolve("cpu", said).name == "cpu"
+    with pytest.raises(DeviceError, match="this machine is cpu, not jetson") as caught:
+        known.resolve("jetson", said)
+    assert "edgebench profile --device jetson" in caught.value.hint
     with pytest.raises(DeviceError, match="no NVIDIA GPU"):
-        known.resolve("cuda")
+        known.resolve("cuda", said)
+    with_driver = said.model_copy(update={"nvidia": True})
+    assert known.resolve("cuda", with_driver).name == "cuda"
 
 
 @pytest.mark.parametrize(
@@ -139,7 +143,22 @@ def test_board_is_known_by_its_device_tree(
 ) -> None:
     """The board's own name, its family's, and cpu all stand for this machine."""
     board(elsewhere, model)
-    known = load_registry()
-    assert known.here() == name
-    assert known.resolve(family) == name
-    assert known.resolve("cpu") == "cpu"
+    known, said = load_registry(), hello()
+    assert said.device.board == model
+    assert known.board_of(said) == name
+    assert known.resolve(family, said).name == name
+    assert known.resolve(name, said).name == name
+    assert known.resolve("cpu", said).name == "cpu"
+
+
+def test_machine_of_a_board_is_told_by_a_hash_of_its_number(elsewhere: Path) -> None:
+    """Two boards of one kind differ, one board is itself again, and no number is given away."""
+    board(elsewhere, "Raspberry Pi 5 Model B Rev 1.0")
+    serial = elsewhere / "root/proc/device-tree/serial-number"
+    hashes = []
+    for number in ("10000000abcdef01", "10000000abcdef02", "10000000abcdef01"):
+        serial.write_bytes(number.encode() + b"\0")
+        hashes.append(hello().device.machine)
+    assert hashes[0] == hashes[2] != hashes[1]
+    assert hashes[0]
+    assert "abcdef01" not in hashes[0]

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.builders import make_artifact, make_run
+from support.schema import field_paths
 
 from edgebench.errors import BadFileError, UsageError
 from edgebench.records.base import safe_name
+from edgebench.records.run import run_schema
 from edgebench.run.store import Store, read_runs
 
 
@@ -44,7 +46,7 @@ def test_torn_last_line_is_set_aside(store: Store) -> None:
 
 
 @given(st.integers(0, 4000))
-@settings(max_examples=60)
+@settings(deadline=None)
 def test_file_cut_anywhere_keeps_the_whole_lines(cut: int) -> None:
     """However a write was interrupted, the runs before it are read and nothing else is."""
     import tempfile
@@ -111,3 +113,47 @@ def test_missing_runs_are_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no runs at") as caught:
         list(read_runs([tmp_path / "nowhere"]))
     assert caught.value.hint.startswith("edgebench profile")
+
+
+# what 0.1.0 stored
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+
+
+def test_runs_of_0_1_0_are_read_for_ever() -> None:
+    """Good and failed ones, of speed, items, races and texts; what came later is absent."""
+    runs = list(read_runs([DATA / "runs-0.1.0.jsonl"]))
+    assert len(runs) == 12
+    assert [run.status for run in runs].count("ok") == 11
+    speeds = [run.speed for run in runs if run.speed]
+    assert [(speed.launches, speed.decode_from) for speed in speeds] == [((), None)] * 2
+    assert all(len(speed.decode.samples_s) == 3 for speed in speeds)
+    assert all(run.workload.launches == 1 for run in runs if run.workload)
+    assert sum(run.accuracy is not None and run.accuracy.race is not None for run in runs) == 2
+    assert sum(run.divergence is not None for run in runs) == 3
+    assert {run.device.machine for run in runs} == {None}
+
+
+def test_runs_of_0_1_0_lose_nothing_by_being_stored_anew(store: Store) -> None:
+    """Every field that stands in an old line stands in the line that is written of it now."""
+    path = DATA / "runs-0.1.0.jsonl"
+    for line, run in zip(path.read_text().splitlines(), read_runs([path]), strict=True):
+        assert _is_within(json.loads(line), json.loads(run.to_line())), run.case_id
+
+
+def _is_within(old: object, new: object) -> bool:
+    """Return whether all that `old` holds is in `new`, at its place."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return all(name in new and _is_within(value, new[name]) for name, value in old.items())
+    if isinstance(old, list) and isinstance(new, list):
+        pairs = zip(old, new, strict=False)
+        return len(old) == len(new) and all(_is_within(*pair) for pair in pairs)
+    return old == new
+
+
+def test_every_field_of_the_schema_of_0_1_0_is_still_there() -> None:
+    """Fields are only added: whoever reads a run by the old schema finds all that it names."""
+    now = set(field_paths(run_schema()))
+    before = (DATA / "fields-0.1.0.txt").read_text().split()
+    assert len(before) == 295
+    assert [path for path in before if path not in now] == []
