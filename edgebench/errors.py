@@ -42,18 +42,6 @@ class BadFileError(EdgebenchError):
     exit_code = 4
 
 
-class UnsatisfiedError(EdgebenchError):
-    """No artifact satisfies the constraints."""
-
-    exit_code = 5
-
-
-class UndecidedError(EdgebenchError):
-    """The evidence does not decide between artifacts."""
-
-    exit_code = 6
-
-
 class MissingExtraError(EdgebenchError):
     """An optional part of edgebench is not installed."""
 
