@@ -11,19 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgebench.errors import BadFileError, MissingExtraError
+from edgebench.sources.tensors import Tensor
 
 PICKLE_SUFFIXES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """One row of the tensor table: type by its lower-case name, shape as GGUF orders it."""
-
-    name: str
-    type: str
-    shape: tuple[int, ...]
-    elements: int
-    bytes: int
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFReader, GGUFValueType
 
-from edgebench.sources.gguf_file import Tensor
+from edgebench.sources.tensors import Tensor
 
 MAX_DIMENSIONS = 4  # GGML_MAX_DIMS
 MAX_STRING_BYTES = 16 * 1024 * 1024
