@@ -31,7 +31,7 @@ def test_runs_carry_the_fit(edgebench: Shell, fakes) -> None:
     edgebench("devices", "calibrate", "cpu", "--source", "estimate", *PAIRS)
     runs = edgebench.json(
         "profile", "fakes", "--device", "cpu", "--workload", "16+8", "--tasks", "none",
-        "--launches", "1", "--meter", "estimate:10W", "--json",
+        "--launches", "1", "--retries", "0", "--meter", "estimate:10W", "--json",
     )["runs"]  # fmt: skip
     sources = {(one["source"], one["boundary"]): one for one in runs[0]["energy"]}
     boundaries = {boundary for _, boundary in sources}
