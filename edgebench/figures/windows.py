@@ -176,7 +176,7 @@ def _sampled(readings: Readings, window: Window, line: Timeline, begin: float, e
     if watts < 0 or np.mean(held < 0) > MAX_NEGATIVE:
         raise NoFigure(f"{rail} showed a negative power ({watts:.3g} W)")
     if readings.series.kind != "estimated":
-        _check_stuck(readings, t[first:last], held, end)
+        _check_stuck(readings, window, line, slice(first, last))
     spread = float(np.sqrt(hold @ (held - watts) ** 2 / seconds))
     independent = max(1.0, seconds / max(readings.update_s, line.averaging_s or 0.0))
     half = edges[:-1] < edges[0] + seconds / 2
@@ -216,13 +216,42 @@ def _check_silence(readings: Readings, hold: Floats) -> None:
         raise NoFigure(f"{readings.series.rail} was silent for {longest:.2f} s")
 
 
-def _check_stuck(readings: Readings, t: Floats, held: Floats, end: float) -> None:
-    moved = np.concatenate([[t[0]], t[1:][np.diff(held) != 0], [end]])
-    if np.diff(moved).max() >= STUCK_UPDATES * readings.update_s:
-        raise NoFigure(
-            f"{readings.series.rail} showed {held[-1]:.4g} W without a change for "
-            f"{np.diff(moved).max():.3g} s: it is stuck, or its steps are too coarse"
-        )
+def _check_stuck(readings: Readings, window: Window, line: Timeline, span: slice) -> None:
+    """Raise NoFigure where the same value held for long and the sensor did not answer to phases.
+
+    A sensor of coarse steps may well show one value for a whole phase, but not also in another.
+    """
+    t, v = readings.t, readings.v
+    moved = np.flatnonzero(np.diff(v)) + 1
+    bounds = np.concatenate([[0], moved, [v.size]])  # of runs of one value
+    runs = range(
+        int(np.searchsorted(bounds, span.start, "right")) - 1,
+        int(np.searchsorted(bounds, span.stop - 1, "right")),
+    )
+    for run in runs:
+        first, after = int(bounds[run]), int(bounds[run + 1])
+        held_s = t[min(after, span.stop) - 1] - t[max(first, span.start)]
+        if held_s < (STUCK_UPDATES - 1) * readings.update_s:
+            continue
+        if _spans_phases(readings, window, line, float(t[first]), float(t[after - 1])):
+            raise NoFigure(
+                f"{readings.series.rail} showed {v[first]:.4g} W without a change for "
+                f"{t[after - 1] - t[first]:.3g} s: it is stuck, or its steps are too coarse"
+            )
+
+
+def _spans_phases(
+    readings: Readings, window: Window, line: Timeline, begin: float, end: float
+) -> bool:
+    """Return whether one value reaches from a window into another phase, or there is no other."""
+    slack_s = _settle_s(readings, line) + 2 * readings.update_s
+    others = [w for w in line.windows if w.phase != window.phase or w.phase == "load"]
+    others = [w for w in others if w is not window]
+    return not others or any(
+        begin < (w.end_ns - readings.start_ns) * NS
+        and end > (w.start_ns - readings.start_ns) * NS + slack_s
+        for w in others
+    )
 
 
 def _counted(readings: Readings, window: Window, begin: float, end: float) -> Power:

@@ -261,6 +261,22 @@ def test_coarse_steps_widen_the_interval_and_are_told() -> None:
     assert "steps of 1 W" in found.warnings[0]
 
 
+def test_one_value_for_a_whole_phase_is_coarse_and_over_two_phases_stuck() -> None:
+    """A plug of whole watts that answers to each phase has figures; one that doesn't has none."""
+
+    def whole(t: float) -> float:
+        return phased(t) + (int(20 * t) % 2 if 3.5 < t < 4.5 else 0)
+
+    answering = case_of(powers(whole, 0.05, noise=0.0))
+    found = energy_of(answering, answering.totals[0])
+    assert found.decode is not None, found.reason
+    assert found.decode.gross_j.value == pytest.approx(35.0, rel=0.01)
+    frozen = case_of(powers(lambda t: whole(min(t, 4.4)), 0.05, noise=0.0))
+    found = energy_of(frozen, frozen.totals[0])
+    assert found.decode is None
+    assert "stuck" in str(found.reason)
+
+
 def test_a_gap_has_no_figure() -> None:
     """A sensor that was silent for a second."""
     whole = powers(constant, 0.05)
