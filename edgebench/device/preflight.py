@@ -137,17 +137,17 @@ def _memory(entry: DeviceEntry) -> Iterator[Check]:
 
 
 def _meters() -> Iterator[Check]:
-    any_found = False
+    any_answered = False
     reasons = []
     for name in METERS:
         start = time.perf_counter()
-        found, reason = find_meters((name,))
+        meters, reason = find_meters((name,))
         took = time.perf_counter() - start
-        if not found:
+        if not meters:
             reasons.append((name, reason or ""))
             continue
-        any_found = True
-        for meter in found:
+        any_answered = True
+        for meter in meters:
             pace = find_pace(meter)
             rails = [rail for total in meter.totals for rail in total.rails]
             noise = f", noise {1000 * pace.noise_w:.0f} mW" if pace.noise_w is not None else ""
@@ -161,7 +161,7 @@ def _meters() -> Iterator[Check]:
     for name, reason in reasons:
         if "type:" in reason:
             yield Check(name=f"meter {name}", status="warning", message=reason)
-    if not any_found:
+    if not any_answered:
         yield Check(
             name="energy", status="warning", message="; ".join(reason for _, reason in reasons),
             hint='--meter "command:PROGRAM" reads any program that prints watts',
@@ -208,13 +208,13 @@ def matrix_flop_s() -> float:
 
 
 def _bandwidth(entry: DeviceEntry) -> Check:
-    found = memory_bandwidth_b_s() / 1e9
+    measured = memory_bandwidth_b_s() / 1e9
     stated = max(entry.bandwidth_gb_s.values(), default=None)
-    share = f", {found / stated:.0%} of the stated {stated:g} GB/s" if stated else ""
-    low = stated is not None and found < 0.4 * stated
+    share = f", {measured / stated:.0%} of the stated {stated:g} GB/s" if stated else ""
+    low = stated is not None and measured < 0.4 * stated
     return Check(
         name="memory bandwidth", status="warning" if low else "ok",
-        message=f"{found:.1f} GB/s copying{share}",
+        message=f"{measured:.1f} GB/s copying{share}",
         hint="check the power mode and clocks" if low else "",
     )  # fmt: skip
 
