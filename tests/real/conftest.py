@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from support.checkpoints import FAMILIES
-from support.shell import Family, Shell, make_in_process, make_shell
+from support.shell import Family, Shell, make_checkpoints, make_shell
 
 
 @pytest.fixture(scope="session")
@@ -36,11 +37,38 @@ def converting(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     return make_shell(cwd, cwd / "home")
 
 
+@dataclass(frozen=True)
+class Checkpoints:
+    """Tiny checkpoints by family, and one whose tokenizer cuts text otherwise."""
+
+    families: dict[str, Path]
+    digits_together: Path
+
+
 @pytest.fixture(scope="session")
-def families(tmp_path_factory: pytest.TempPathFactory, converting: Shell) -> dict[str, Family]:
+def checkpoints(tmp_path_factory: pytest.TempPathFactory, converting: Shell) -> Checkpoints:
+    """Make a checkpoint of each family in one process."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    # llama.cpp reads a name of "phi3" as the original, whose tokenizer has other tokens.
+    families = {name: root / f"tiny-{name.replace('phi', 'p')}" for name in FAMILIES}
+    other = root / "digits"
+    folders = {path: name for name, path in families.items()} | {other: "llama"}
+    make_checkpoints(folders, other)
+    return Checkpoints(families, other)
+
+
+@pytest.fixture(scope="session")
+def digits_together(checkpoints: Checkpoints) -> Path:
+    """Return a checkpoint whose tokenizer keeps digits together, as no family's does."""
+    return checkpoints.digits_together
+
+
+@pytest.fixture(scope="session")
+def families(
+    tmp_path_factory: pytest.TempPathFactory, converting: Shell, checkpoints: Checkpoints
+) -> dict[str, Family]:
     """Export a checkpoint of each family both ways, with levels, two at a time."""
     root = tmp_path_factory.mktemp("families")
-
     cores = iter(sorted(os.sched_getaffinity(0)))
 
     def pin() -> None:
@@ -48,8 +76,7 @@ def families(tmp_path_factory: pytest.TempPathFactory, converting: Shell) -> dic
         os.sched_setaffinity(0, {next(cores)})
 
     def export(name: str) -> Family:
-        # llama.cpp reads a name of "phi3" as the original, whose tokenizer has other tokens.
-        checkpoint = make_in_process(root / f"tiny-{name.replace('phi', 'p')}", name)
+        checkpoint = checkpoints.families[name]
         done = converting(
             "quantize", str(checkpoint), "--levels", "f32,fp32,fp16,int8,int4",
             "--format", "gguf,onnx", "--pre-tokenizer", "qwen2", "--output", str(root / "made"),

@@ -1,9 +1,8 @@
-"""Checkpoints: what is refused; exports to GGUF and ONNX, held against torch, in five families."""
+"""Exports to GGUF and ONNX, held against torch, in families of tiny checkpoints."""
 
 from __future__ import annotations
 
 import json
-import pickle
 import shutil
 import signal
 import subprocess
@@ -12,94 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from support.checkpoints import FAMILIES
-from support.shell import Family, Shell, make_in_process
+from support.checkpoints import FAMILIES, bare_checkpoint
+from support.shell import Family, Shell
 
-from edgebench.errors import BadFileError, UsageError
-from edgebench.sources.checkpoint import Allowed, open_checkpoint
 from edgebench.sources.digests import sha256_of
 from edgebench.sources.gguf_file import read_gguf
-
-# checkpoints, which need nothing installed
-
-
-def bare(folder: Path, **config: object) -> Path:
-    """Write what looks like a checkpoint."""
-    folder.mkdir(parents=True)
-    fields = {"architectures": ["LlamaForCausalLM"], "torch_dtype": "float32"} | config
-    (folder / "config.json").write_text(json.dumps(fields))
-    (folder / "tokenizer.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(b"\0" * 16)
-    return folder
-
-
-def test_checkpoint_says_what_it_holds(tmp_path: Path) -> None:
-    """Architecture, type and the bytes of its weights."""
-    found = open_checkpoint(bare(tmp_path / "my model"), Allowed())
-    assert (found.name, found.architecture, found.dtype) == (
-        "my-model", "LlamaForCausalLM", "float32",
-    )  # fmt: skip
-    assert found.weights_bytes == 16
-
-
-def test_pickled_weights_need_a_word(tmp_path: Path) -> None:
-    """Refused with the flag; a trainer's own arguments beside safetensors are no weights."""
-    folder = bare(tmp_path / "m")
-    (folder / "training_args.bin").write_bytes(pickle.dumps([]))
-    open_checkpoint(folder, Allowed())
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(BadFileError, match="is a pickle") as caught:
-        open_checkpoint(folder, Allowed())
-    assert "--allow-pickle" in caught.value.hint
-    assert open_checkpoint(folder, Allowed(pickle=True)).weights_bytes == 16
-
-
-@pytest.mark.parametrize("how", ["auto_map", "tokenizer", "file"])
-def test_code_of_its_own_needs_a_word(tmp_path: Path, how: str) -> None:
-    """auto_map in either configuration, or any .py file."""
-    folder = bare(
-        tmp_path / "m", **({"auto_map": {"AutoModel": "x.Y"}} if how == "auto_map" else {})
-    )
-    if how == "tokenizer":
-        (folder / "tokenizer_config.json").write_text('{"auto_map": {}}')
-    if how == "file":
-        (folder / "modeling_x.py").touch()
-    with pytest.raises(BadFileError, match="brings code of its own") as caught:
-        open_checkpoint(folder, Allowed())
-    assert "--allow-code" in caught.value.hint
-    open_checkpoint(folder, Allowed(code=True))
-
-
-@pytest.mark.parametrize(
-    "config", ["", "[]", "{", '{"architectures": []}', '{"architectures": "x"}', "[" * 10_000]
-)
-def test_broken_configuration_is_a_bad_file(tmp_path: Path, config: str) -> None:
-    """Whatever stands in config.json: one clear error."""
-    folder = bare(tmp_path / "m")
-    (folder / "config.json").write_text(config)
-    with pytest.raises(BadFileError, match=r"config\.json"):
-        open_checkpoint(folder, Allowed())
-
-
-def test_weights_that_link_out_are_refused(tmp_path: Path) -> None:
-    """A checkpoint reads nothing outside its folder."""
-    folder = bare(tmp_path / "m")
-    (folder / "model.safetensors").unlink()
-    (tmp_path / "secret").write_bytes(b"x")
-    (folder / "model.safetensors").symlink_to(tmp_path / "secret")
-    with pytest.raises(BadFileError, match="links out of the folder"):
-        open_checkpoint(folder, Allowed())
-
-
-def test_what_is_no_folder_is_wrong_usage(tmp_path: Path) -> None:
-    """A missing folder is wrong usage, an empty one a bad file."""
-    with pytest.raises(UsageError):
-        open_checkpoint(tmp_path / "none", Allowed())
-    with pytest.raises(BadFileError, match=r"no config\.json"):
-        open_checkpoint(tmp_path, Allowed())
-
-
-# whole exports, with the real tools
 
 LEVELS = ("f32", "fp32", "fp16", "int8", "int4")
 
@@ -191,7 +107,7 @@ def test_two_formats_stand_in_one_table(
     artifacts = [str(family.checkpoint), str(family.path("f32")), str(family.path("int4"))]
     runs = converting.json(
         "profile", *artifacts, "--device", "cpu", "--workload", "32+8", "--tasks", "basics",
-        "--repetitions", "2", "--output", str(tmp_path / "runs"), "--json",
+        "--launches", "1", "--output", str(tmp_path / "runs"), "--json",
     )["runs"]  # fmt: skip
     assert [run["status"] for run in runs] == ["ok"] * 6
     warned = [w for run in runs for w in run["conditions"]["warnings"] if "load was" not in w]
@@ -205,7 +121,7 @@ def test_two_formats_stand_in_one_table(
     assert same >= 0.97 * len(answers["torch"])  # llama.cpp's cache is in halves
     compared = converting.json("compare", str(tmp_path / "runs"), "--json")
     assert len(compared["grouped"]) == 1
-    assert [row["format"] for row in compared["rows"]] == ["torch", "gguf", "onnx"]
+    assert [row["artifact"]["format"] for row in compared["rows"]] == ["torch", "gguf", "onnx"]
     table = converting("compare", str(tmp_path / "runs")).stdout
     assert all(len(line) <= 80 for line in table.splitlines())
 
@@ -286,12 +202,13 @@ def test_unknown_tokenizer_is_named_with_what_to_type(
     assert list((tmp_path / "x").iterdir()) == []
 
 
-def test_wrong_tokenizer_is_refused_with_both_lists(converting: Shell, tmp_path: Path) -> None:
+def test_wrong_tokenizer_is_refused_with_both_lists(
+    digits_together: Path, converting: Shell, tmp_path: Path
+) -> None:
     """Digits that the checkpoint keeps together and the export would not: nothing is left."""
-    checkpoint = make_in_process(tmp_path / "digits", digits_apart=False)
     output = tmp_path / "x"
     wrong = converting(
-        "export", str(checkpoint), "--pre-tokenizer", "qwen2", "--output", str(output)
+        "export", str(digits_together), "--pre-tokenizer", "qwen2", "--output", str(output)
     )
     assert wrong.returncode == 4
     assert "the checkpoint has [" in wrong.stderr
@@ -300,14 +217,13 @@ def test_wrong_tokenizer_is_refused_with_both_lists(converting: Shell, tmp_path:
 
 
 def test_gguf_to_onnx_wants_a_tokenizer_that_agrees(
-    families: dict[str, Family], converting: Shell, tmp_path: Path
+    families: dict[str, Family], digits_together: Path, converting: Shell, tmp_path: Path
 ) -> None:
     """With the model's own tokenizer it is exported; with another it is refused."""
     family = families["llama"]
     gguf = next(family.path("f32").glob("*.gguf"))
-    other = make_in_process(tmp_path / "other", digits_apart=False)
     options = ("export", str(gguf), "--format", "onnx", "--output", str(tmp_path / "made"))
-    wrong = converting(*options, "--tokenizer", str(other))
+    wrong = converting(*options, "--tokenizer", str(digits_together))
     assert wrong.returncode == 4
     assert "disagrees with llama.cpp's" in wrong.stderr
     assert list((tmp_path / "made").iterdir()) == []
@@ -338,7 +254,7 @@ def test_without_cache_and_network_both_ways_out_are_named(
     edgebench: Shell, converting: Shell, tmp_path: Path
 ) -> None:
     """Exit 7: go online once, or name a checkout."""
-    checkpoint = bare(tmp_path / "m")
+    checkpoint = bare_checkpoint(tmp_path / "m")
     offline = Shell(
         edgebench.cwd,
         edgebench.env
@@ -373,12 +289,12 @@ def test_smollm2_stands_in_both_formats_in_one_table(converting: Shell, tmp_path
     assert done.returncode == 0, done.stderr
     found = converting.json(
         "profile", output, "--device", "cpu", "--workload", "64+16", "--tasks", "none",
-        "--repetitions", "1", "--output", runs, "--json",
+        "--launches", "1", "--output", runs, "--json",
     )["runs"]  # fmt: skip
     assert {run["status"] for run in found} == {"ok"}
     compared = converting.json("compare", runs, "--json")
     assert len(compared["grouped"]) == 1
-    levels = {(row["format"], row["level"]) for row in compared["rows"]}
+    levels = {(row["artifact"]["format"], row["level"]) for row in compared["rows"]}
     assert levels >= {
         ("gguf", "f16"), ("gguf", "q8_0"), ("onnx", "fp32"), ("onnx", "int8_block"),
         ("onnx", "int4"),
@@ -390,7 +306,7 @@ def test_the_checkpoint_runs_in_halves_too(
 ) -> None:
     """DIR:bf16 is the same checkpoint at another level; a provider that is not here is named."""
     checkpoint = str(families["qwen2"].checkpoint)
-    options = ("--device", "cpu", "--workload", "32+8", "--tasks", "none", "--repetitions", "1")
+    options = ("--device", "cpu", "--workload", "32+8", "--tasks", "none", "--launches", "1")
     run = converting.json(
         "profile", f"{checkpoint}:bf16", *options, "--output", str(tmp_path / "a"), "--json"
     )["runs"][0]

@@ -91,3 +91,13 @@ def _config(family: str, size: int) -> Any:
     return transformers.Phi3Config(
         **shared, original_max_position_embeddings=512, tie_word_embeddings=False
     )
+
+
+def bare_checkpoint(folder: Path, **config: object) -> Path:
+    """Write what looks like a checkpoint and holds nothing."""
+    folder.mkdir(parents=True)
+    fields = {"architectures": ["LlamaForCausalLM"], "torch_dtype": "float32"} | config
+    (folder / "config.json").write_text(json.dumps(fields))
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"\0" * 16)
+    return folder

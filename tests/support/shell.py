@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,15 +111,19 @@ class Family:
         return self.artifacts / f"{self.checkpoint.name}-{level}"
 
 
-def make_in_process(folder: Path, family: str = "llama", digits_apart: bool = True) -> Path:
-    """Make a checkpoint in a process of its own: torch stays out of this one."""
+def make_checkpoints(folders: Mapping[Path, str], *together: Path) -> None:
+    """Make a checkpoint of a family in each folder, in one process: torch stays out of this one.
+
+    The tokenizers of those in `together` keep digits together, the others' cut them apart.
+    """
     code = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); "
-        "from support.checkpoints import make_checkpoint; "
-        "make_checkpoint(Path(sys.argv[2]), sys.argv[3], digits_apart=sys.argv[4] == '1')"
+        "import json, sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+        "from support.checkpoints import make_checkpoint\n"
+        "for path, family, apart in json.loads(sys.argv[2]):\n"
+        "    make_checkpoint(Path(path), family, digits_apart=apart)"
     )
     here = str(Path(__file__).parents[1])
-    command = [sys.executable, "-c", code, here, str(folder), family, str(int(digits_apart))]
+    wanted = [(str(path), family, path not in together) for path, family in folders.items()]
+    command = [sys.executable, "-c", code, here, json.dumps(wanted)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    return folder
