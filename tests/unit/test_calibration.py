@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgebench.errors import UsageError
@@ -14,7 +14,6 @@ from edgebench.figures.totals import pairs_of
 from edgebench.records.energy import Calibration, Series, Timeline, Total, Window
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.floats(0.5, 2),
     st.floats(-2, 5),
