@@ -72,6 +72,7 @@ def calibrations_of(transport: Transport, device: Device, meter: str) -> dict[st
     """
     import datetime
 
+    from edgebench.errors import UsageError
     from edgebench.figures.calibration import fit
     from edgebench.figures.totals import pairs_of
     from edgebench.records.messages import Calibrate, Calibrated
@@ -81,12 +82,22 @@ def calibrations_of(transport: Transport, device: Device, meter: str) -> dict[st
     reply = _asked(transport, device, Calibrate(reference=meter), Calibrated)
     reference, *sensors = reply.timelines
     today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
-    return {
-        total.source: fit(pairs_of(line, total, reference), today)
-        for line in sensors
-        for total in line.totals
-        if total.rails and total.kind == "measured"
-    }
+    fits: dict[str, Calibration] = {}
+    refused: list[str] = []
+    for line in sensors:
+        for total in line.totals:
+            if total.kind != "measured" or not total.rails:
+                continue
+            try:
+                fits[total.source] = fit(pairs_of(line, total, reference), today)
+            except UsageError as error:
+                refused.append(f"{total.source}: {error.message}")
+    if not fits:
+        raise UsageError(
+            f"no sensor could be fitted: {'; '.join(refused) or 'none gives a total'}",
+            hint="type what both show at three loads: --source ina --pair 5.1W=6.3W ...",
+        )
+    return fits
 
 
 def _asked(

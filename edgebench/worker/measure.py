@@ -142,16 +142,14 @@ def _lengthen(session: Timed, workload: Workload, sampler: Sampler, trial: Trial
     if trial.prefill_s < sampler.window_s:
         times = math.ceil(MARGIN * sampler.window_s / trial.prefill_s)
         start = time.perf_counter_ns()
-        for _ in range(times):
-            session.reset(workload.depth)
-            session.prefill(prompt)
-        end = time.perf_counter_ns()
-        sampler.add("prefill", start, end, (times * len(prompt), len(prompt)))
+        # A model that can't forget a part of its cache would read its depth again in this window.
+        if all(_prefill_again(session, workload, prompt) for _ in range(times)):
+            end = time.perf_counter_ns()
+            sampler.add("prefill", start, end, (times * len(prompt), len(prompt)))
     if trial.decode_s < sampler.window_s:  # asked anew: the meter's pace may have shown by now
         times = math.ceil(MARGIN * sampler.window_s / trial.decode_s)
         tokens = workload.generate_tokens
         start = time.perf_counter_ns()
-        # A model that can't forget a part of its cache has no longer window of decode alone.
         if all(_decode_again(session, workload) for _ in range(times)):
             sampler.add("decode", start, time.perf_counter_ns(), (times * tokens, tokens))
 
@@ -160,4 +158,11 @@ def _decode_again(session: Timed, workload: Workload) -> bool:
     if session.keep(workload.decode_from) < workload.decode_from:
         return False
     session.decode(workload.generate_tokens)
+    return True
+
+
+def _prefill_again(session: Timed, workload: Workload, prompt: list[int]) -> bool:
+    if session.keep(workload.depth) < workload.depth:
+        return False
+    session.prefill(prompt)
     return True
