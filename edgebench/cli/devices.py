@@ -167,7 +167,8 @@ def _print(known: Registry, hello: Hello) -> None:
     here = known.board_of(hello)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
     for header in ("device", "kind", "memory", "description"):
-        table.add_column(header, overflow="fold")
+        # A name is typed again, so it stays whole.
+        table.add_column(header, overflow="fold", no_wrap=header == "device")
     for name, entry in known.devices.items():
         memory = f"{entry.memory_gib:g} GiB" if entry.memory_gib else ""
         mark = " (here)" if name == here else ""

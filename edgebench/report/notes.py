@@ -56,7 +56,8 @@ def _speed_notes(rows: Sequence[Row]) -> list[str]:
             "made again, in 95 % of cases."
         )
     if counts[0] < 3:
-        notes.append("n=1, n=2: so few launches tell no interval; --launches 5 does.")
+        few = " or ".join(f"n={count}" for count in counts if count < 3)
+        notes.append(f"{few}: so few launches tell no interval; --launches 5 does.")
     ratios = [row.decode_ratio for row in rows if row.decode_ratio]
     if any(ratio.ratio.bounds for ratio in ratios):
         notes.append("Times as fast: by round, which both were measured in; 95 % intervals.")
