@@ -65,8 +65,8 @@ def noise_warnings(launches: Sequence[Launch], cores: int) -> list[str]:
         )
     if unsteady(launches):
         warnings.append(
-            f"launches differ by {100 * spread(launches):.0f} % (coefficient of variation); an idle "
-            f"machine or --launches {2 * len(launches)} narrows that"
+            f"launches differ by {100 * spread(launches):.0f} % (coefficient of variation); an "
+            f"idle machine or --launches {2 * len(launches)} narrows that"
         )
     if abs(moved := drift(launches)) > DRIFT:
         word = "slower" if moved > 0 else "faster"
