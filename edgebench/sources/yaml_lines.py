@@ -50,7 +50,7 @@ def load_yaml(path: Path, largest_bytes: int = 1 << 20) -> LinedYaml:
         raise BadFileError(f"{path} has more than {largest_bytes} bytes", hint="is it the data?")
     try:
         text = raw.decode("utf-8-sig")
-        return LinedYaml(yaml.safe_load(text), yaml.compose(text, yaml.SafeLoader))
+        return _composed(yaml.SafeLoader(text))
     except UnicodeDecodeError:
         raise BadFileError(f"{path} isn't UTF-8 text") from None
     except yaml.YAMLError as error:
@@ -60,6 +60,15 @@ def load_yaml(path: Path, largest_bytes: int = 1 << 20) -> LinedYaml:
         raise BadFileError(f"{path}{where}: not valid YAML: {problem[:300]}") from None
     except RecursionError:
         raise BadFileError(f"{path} is nested too deeply") from None
+
+
+def _composed(loader: yaml.SafeLoader) -> LinedYaml:
+    """Read a document once, for its nodes and its data."""
+    try:
+        root = loader.get_single_node()
+        return LinedYaml(None if root is None else loader.construct_document(root), root)
+    finally:
+        loader.dispose()
 
 
 def _entries(node: yaml.Node | None) -> Iterator[_Entry]:
