@@ -123,7 +123,7 @@ def save_calibration(device: str, source: str, calibration: Calibration) -> Path
     entries = {name: {"calibration": dict(entry.calibration)} for name, entry in held.items()}
     entries.setdefault(device, {"calibration": {}})["calibration"][source] = calibration
     plain = {
-        name: {"calibration": {key: one.model_dump() for key, one in entry["calibration"].items()}}
+        name: {"calibration": {key: fit.model_dump() for key, fit in entry["calibration"].items()}}
         for name, entry in entries.items()
     }
     partial = path.with_suffix(f".{os.getpid()}.partial")

@@ -1,4 +1,4 @@
-"""Run cases: speed in rounds, then races, then texts, then tasks whose items are all asked.
+"""Run cases: speed in rounds, then tasks whose items are all asked, then texts, then races.
 
 Knows the order of kinds. What becomes of a case is known to the module of its kind.
 """

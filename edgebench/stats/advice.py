@@ -2,7 +2,7 @@
 
 Forecasts take account of how little the evidence so far says of the truth: the gap to the limit
 is not taken as known but as one of those that fit what was seen, so the chance that is told is met
-on average over truths (tools/sim_advice.py). Knows estimates and launches, not levels.
+on average over truths (tests/unit/test_advice.py). Knows estimates and launches, not levels.
 """
 
 from __future__ import annotations
