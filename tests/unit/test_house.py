@@ -102,4 +102,5 @@ def test_a_worker_starts_without_the_hosts_libraries() -> None:
 def test_help_loads_nothing_heavy() -> None:
     """`edgebench --help` is there at once."""
     loaded = loaded_by("from edgebench.cli import run; run(['--help'])")
-    assert not loaded & {"torch", "numpy", "pydantic", "onnxruntime", "rich", "jinja2"}
+    heavy = {"torch", "numpy", "pydantic", "onnxruntime", "llama_cpp", "rich", "jinja2", "yaml"}
+    assert not loaded & heavy
