@@ -107,11 +107,11 @@ def test_two_formats_stand_in_one_table(
     artifacts = [str(family.checkpoint), str(family.path("f32")), str(family.path("int4"))]
     runs = converting.json(
         "profile", *artifacts, "--device", "cpu", "--workload", "32+8", "--tasks", "basics",
-        "--launches", "1", "--output", str(tmp_path / "runs"), "--json",
+        "--launches", "1", "--retries", "0", "--output", str(tmp_path / "runs"), "--json",
     )["runs"]  # fmt: skip
     assert [run["status"] for run in runs] == ["ok"] * 6
-    warned = [w for run in runs for w in run["conditions"]["warnings"] if "load was" not in w]
-    assert warned == []
+    # Runs of speed may tell of other programs; those of answers have nothing to tell.
+    assert [run["conditions"]["warnings"] for run in runs if run["accuracy"]] == [[]] * 3
     answers = {
         run["artifact"]["format"]: [item["chosen"] for item in run["accuracy"]["items"]]
         for run in runs
@@ -289,7 +289,7 @@ def test_smollm2_stands_in_both_formats_in_one_table(converting: Shell, tmp_path
     assert done.returncode == 0, done.stderr
     found = converting.json(
         "profile", output, "--device", "cpu", "--workload", "64+16", "--tasks", "none",
-        "--launches", "1", "--output", runs, "--json",
+        "--launches", "1", "--retries", "0", "--output", runs, "--json",
     )["runs"]  # fmt: skip
     assert {run["status"] for run in found} == {"ok"}
     compared = converting.json("compare", runs, "--json")
@@ -306,7 +306,18 @@ def test_the_checkpoint_runs_in_halves_too(
 ) -> None:
     """DIR:bf16 is the same checkpoint at another level; a provider that is not here is named."""
     checkpoint = str(families["qwen2"].checkpoint)
-    options = ("--device", "cpu", "--workload", "32+8", "--tasks", "none", "--launches", "1")
+    options = (
+        "--device",
+        "cpu",
+        "--workload",
+        "32+8",
+        "--tasks",
+        "none",
+        "--launches",
+        "1",
+        "--retries",
+        "0",
+    )
     run = converting.json(
         "profile", f"{checkpoint}:bf16", *options, "--output", str(tmp_path / "a"), "--json"
     )["runs"][0]

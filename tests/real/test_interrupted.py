@@ -12,7 +12,8 @@ import psutil
 import pytest
 from support.shell import MakeFake, Shell, error_of
 
-SPEED = ("--device", "cpu", "--workload", "16+4", "--tasks", "none", "--launches", "1")
+ONCE = ("--launches", "1", "--retries", "0")
+SPEED = ("--device", "cpu", "--workload", "16+4", "--tasks", "none", *ONCE)
 
 
 def test_full_disk_loses_nothing_that_was_stored(edgebench: Shell, fakes: MakeFake) -> None:
@@ -52,7 +53,7 @@ def test_ctrl_c_keeps_what_is_done(edgebench: Shell, fakes: MakeFake) -> None:
     """
     fakes("f16")
     fakes("q8_0", {"fault": "hang", "fault_in": "score"})
-    process = edgebench.start("profile", "fakes", *SPEED[:4], "--launches", "1")
+    process = edgebench.start("profile", "fakes", *SPEED[:4], *ONCE)
     deadline = time.monotonic() + 120
     while len(edgebench.stored()) < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
