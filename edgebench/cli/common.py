@@ -121,6 +121,11 @@ def _share(text: str) -> float | None:
     return float(match[1]) / 100 if match else None
 
 
+def _loss(text: str) -> float | None:
+    share = _share(text)
+    return share if share is not None and share < 1 else None  # nobody can lose all
+
+
 def _joules(text: str) -> float | None:
     text = re.sub(r"\s*/\s*tok(en)?$", "", text.strip())
     if text.endswith("mJ"):
@@ -140,5 +145,6 @@ BYTES = Unit("size", _bytes, "6GiB")
 SECONDS = Unit("time", _seconds, "2s or 300ms")
 JOULES = Unit("energy", _joules, "0.5J or 500mJ")
 SHARE = Unit("share", _share, "1%")
+LOSS = Unit("loss", _loss, "1% or 1pt")
 RATE = Unit("rate", _rate, "10 or 10tok/s")
 NATS = Unit("divergence", _nats, "0.01")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgebench.cli.common import SHARE, common
+from edgebench.cli.common import LOSS, common
 
 if TYPE_CHECKING:
     from edgebench.analyze.compare import Group
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--margin",
-    type=SHARE,
+    type=LOSS,
     default="1%",
     show_default=True,
     help="The loss of accuracy that a level is asked to stay within.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgebench.cli.common import BYTES, JOULES, NATS, RATE, SECONDS, SHARE, common
+from edgebench.cli.common import BYTES, JOULES, LOSS, NATS, RATE, SECONDS, common
 
 if TYPE_CHECKING:
     from edgebench.analyze.choosing import Objective
@@ -69,7 +69,7 @@ class Options:
 @click.option("--min-decode", type=RATE, help="Generated tokens per second.")
 @click.option("--max-ttft", type=SECONDS, help="Time to first token, such as 2s or 300ms.")
 @click.option("--max-energy", type=JOULES, help="Joules per generated token, such as 0.5J.")
-@click.option("--max-accuracy-loss", type=SHARE, help="Loss against the baseline, such as 1%.")
+@click.option("--max-accuracy-loss", type=LOSS, help="Loss against the baseline, such as 1%.")
 @click.option(
     "--max-divergence", type=NATS, help="Mean KL divergence from the reference, in nats a token."
 )
