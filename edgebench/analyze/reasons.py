@@ -104,4 +104,4 @@ def _why(best: Row, other: Row, objective: Objective, tasks: Sequence[str]) -> s
     if best.artifact.size_bytes < other.artifact.size_bytes:
         return "the smaller"
     memory = lead("memory", best, other, tasks)
-    return "the smaller" if memory and memory.by > 0 else "as good, and the first by name"
+    return BETTER["memory"] if memory and memory.by > 0 else "as good, and the first by name"
