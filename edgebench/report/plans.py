@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from edgebench.plan.cases import Case, SpeedCase, label
+from edgebench.plan.cases import Case, ItemsCase, SpeedCase, label
 from edgebench.plan.planner import estimate_s, launch_s
+from edgebench.records.task import Task
 from edgebench.report.format import counted, duration, mebibytes, plain
 from edgebench.sources.kv_cache import kv_table
+from edgebench.stats.advice import items_that_could, smallest_loss_shown
+
+DISAGREEMENT = 0.05  # of two levels' answers, as neighbouring levels show
+POINT = 0.01
 
 
 def plan_lines(cases: Sequence[Case], todo: Sequence[Case]) -> list[str]:
@@ -29,10 +34,35 @@ def plan_lines(cases: Sequence[Case], todo: Sequence[Case]) -> list[str]:
             f"warming up take about {duration(spent)}; --launches 1 is quicker and gives no "
             "interval"
         )
+    lines += [_what_items_show(task) for task in _compared_tasks(cases)]
     total = sum(estimate_s(case) for case in todo)
     measured = f"{len(todo)} of {counted(len(cases), 'case')} to measure"
     lines.append(f"{measured}, about {duration(total)}")
     return [plain(line, 400) for line in lines]
+
+
+def _compared_tasks(cases: Sequence[Case]) -> list[Task]:
+    """Return the tasks whose answers will be compared between levels."""
+    tasks: dict[str, list[Task]] = {}
+    for case in cases:
+        if isinstance(case, ItemsCase):
+            tasks.setdefault(case.task.sha256, []).append(case.task)
+    return [asked[0] for asked in tasks.values() if len(asked) > 1]
+
+
+def _what_items_show(task: Task) -> str:
+    """Say beforehand which loss a task's items can show, and how many could show a point."""
+    items = len(task.items)
+    least = smallest_loss_shown(items, DISAGREEMENT)
+    could = items_that_could(POINT, DISAGREEMENT)
+    words = (
+        f"{task.name}: {counted(items, 'item')} can't be counted on to show a loss under "
+        f"{100 * least:.1f} points, where two levels answer {100 * DISAGREEMENT:g} % of items "
+        "differently"
+    )
+    return words + (
+        f"; about {float(f'{could:.1e}'):.0f} could show one of a point" if could else ""
+    )
 
 
 def plan_json(cases: Sequence[Case], todo: Sequence[Case]) -> str:
