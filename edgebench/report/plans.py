@@ -60,9 +60,10 @@ def _what_items_show(task: Task) -> str:
         f"{100 * least:.1f} points, where two levels answer {100 * DISAGREEMENT:g} % of items "
         "differently"
     )
-    return words + (
-        f"; about {float(f'{could:.1e}'):.0f} could show one of a point" if could else ""
-    )
+    if could is None:
+        return words
+    rounded = float(f"{could:.1e}")  # a forecast has two digits
+    return f"{words}; about {rounded:.0f} could show one of a point"
 
 
 def plan_json(cases: Sequence[Case], todo: Sequence[Case]) -> str:
