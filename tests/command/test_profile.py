@@ -129,6 +129,15 @@ def test_dry_run_stores_nothing(edgebench: Shell, fakes: MakeFake) -> None:
     assert [case["stored"] for case in planned] == [True, False]
 
 
+def test_dry_run_says_what_the_items_can_show(edgebench: Shell, fakes: MakeFake) -> None:
+    """Two levels will be compared: which loss 300 items can show is said before they are asked."""
+    fakes("f16")
+    fakes("q8_0")
+    done = edgebench("profile", "fakes", "--device", "cpu", "--dry-run")
+    assert "basics: 300 items can't be counted on to show a loss under 3.2 points" in done.stdout
+    assert "about 3100 could show one of a point" in done.stdout
+
+
 def test_workload_beyond_the_models_context_is_unsupported(
     edgebench: Shell, fakes: MakeFake
 ) -> None:
