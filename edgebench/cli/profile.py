@@ -221,7 +221,7 @@ def _settings(base: Settings, changes: Sequence[str]) -> Settings:
     from pydantic import ValidationError
 
     from edgebench.errors import UsageError, nearest
-    from edgebench.records.faults import first_fault
+    from edgebench.records.faults import Fault, first_fault
     from edgebench.records.settings import Settings
 
     fields: dict[str, object] = base.model_dump()
@@ -233,9 +233,8 @@ def _settings(base: Settings, changes: Sequence[str]) -> Settings:
     try:
         return Settings.model_validate(fields)
     except ValidationError as error:
-        typed = error.errors()[0]["input"]
         raise UsageError(
-            f"--set {first_fault(error)}, not {typed!r}",
+            f"--set {first_fault(error)}, not {Fault.of(error).value!r}",
             hint="edgebench profile --help names the settings",
         ) from None
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from edgebench.errors import BadFileError, DeviceError, UsageError, nearest
 from edgebench.records.device import DeviceEntry
 from edgebench.records.energy import Calibration
+from edgebench.records.faults import UNKNOWN_FIELD, Fault
 from edgebench.records.messages import Hello
 from edgebench.records.settings import Settings
 from edgebench.sources.yaml_lines import LinedYaml, load_yaml
@@ -161,15 +162,14 @@ def _read(path: Path) -> _File:
 
 
 def _explain(path: Path, lined: LinedYaml, error: ValidationError) -> BadFileError:
-    first = error.errors(include_url=False)[0]
-    keys = [part for part in first["loc"] if part != "[key]"]
-    line, field = lined.line(*keys), ".".join(map(str, keys)) or "the file"
-    if first["type"] != "extra_forbidden":
-        value = reprlib.repr(first["input"])  # aliases can make a small file stand for 10^9 entries
-        return BadFileError(f"{path}, line {line}, field {field}: {first['msg']}, not {value:.80}")
-    if len(keys) == 1:
-        return BadFileError(f"{path}, line {line}: unknown field {field!r}, expected 'devices'")
-    known = Settings.model_fields if "settings" in keys[:-1] else DeviceEntry.model_fields
+    fault = Fault.of(error)
+    place, field = f"{path}, line {lined.line(*fault.keys)}", fault.field or "the file"
+    if fault.kind != UNKNOWN_FIELD:
+        value = reprlib.repr(fault.value)  # aliases can make a small file stand for 10^9 entries
+        return BadFileError(f"{place}, field {field}: {fault.expected}, not {value:.80}")
+    if len(fault.keys) == 1:
+        return BadFileError(f"{place}: unknown field {field!r}, expected 'devices'")
+    known = Settings.model_fields if "settings" in fault.keys[:-1] else DeviceEntry.model_fields
     return BadFileError(
-        f"{path}, line {line}: unknown field {field!r}", hint=nearest(str(keys[-1]), known)
+        f"{place}: unknown field {field!r}", hint=nearest(str(fault.keys[-1]), known)
     )

@@ -1,12 +1,39 @@
-"""The first fault that a validation found, as one line. Knows pydantic's errors and no record."""
+"""The first fault that a validation found. Knows pydantic's errors and no record."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 from pydantic import ValidationError
+
+UNKNOWN_FIELD = "extra_forbidden"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Where a fault lies, its kind by pydantic's name, what was expected and what was there."""
+
+    keys: tuple[str | int, ...]
+    kind: str
+    expected: str
+    value: Any
+
+    @property
+    def field(self) -> str:
+        """Return the field's path; empty where no single field is at fault."""
+        return ".".join(str(key) for key in self.keys)
+
+    @classmethod
+    def of(cls, error: ValidationError) -> Fault:
+        """Return the first fault of a validation."""
+        first = error.errors(include_url=False)[0]
+        keys = tuple(key for key in first["loc"] if key != "[key]")
+        expected = first["msg"].removeprefix("Value error, ")
+        return cls(keys, first["type"], expected, first["input"])
 
 
 def first_fault(error: ValidationError, whole: str = "the whole") -> str:
     """Return `field: what was expected`; `whole` stands where no single field is at fault."""
-    fault = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in fault["loc"]) or whole
-    return f"{field}: {fault['msg'].removeprefix('Value error, ')}"
+    fault = Fault.of(error)
+    return f"{fault.field or whole}: {fault.expected}"

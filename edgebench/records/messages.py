@@ -293,7 +293,7 @@ _REPLY: TypeAdapter[AnyReply] = TypeAdapter(Reply)
 
 
 class ProtocolError(EdgebenchError):
-    """The other side said something that is no message."""
+    """The other side said something that isn't a message."""
 
 
 def read_request(line: bytes) -> AnyRequest:
@@ -301,7 +301,7 @@ def read_request(line: bytes) -> AnyRequest:
     try:
         return _REQUEST.validate_json(line)
     except ValidationError as error:
-        raise ProtocolError(f"the request is no message: {first_fault(error)}") from None
+        raise ProtocolError(f"the request isn't a message: {first_fault(error)}") from None
 
 
 def read_reply(line: bytes) -> AnyReply:
@@ -309,7 +309,7 @@ def read_reply(line: bytes) -> AnyReply:
     try:
         return _REPLY.validate_json(line)
     except ValidationError as error:
-        raise ProtocolError(f"the reply is no message: {first_fault(error)}") from None
+        raise ProtocolError(f"the reply isn't a message: {first_fault(error)}") from None
 
 
 def write(message: Record) -> bytes:

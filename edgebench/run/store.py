@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from edgebench.errors import BadFileError, EdgebenchError, UsageError
 from edgebench.records.base import safe_name
+from edgebench.records.faults import first_fault
 from edgebench.records.run import Run
 
 
@@ -91,9 +92,8 @@ def _read_line(path: Path, number: int, line: bytes) -> Run:
         return Run.model_validate_json(line)
     except ValidationError as error:
         _refuse_other_major(path, number, line)
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the line"
-        raise BadFileError(f"{path}, line {number}, {where}: {first['msg']}", hint=hint) from None
+        fault = first_fault(error, "the line")
+        raise BadFileError(f"{path}, line {number}, {fault}", hint=hint) from None
 
 
 def _refuse_other_major(path: Path, number: int, line: bytes) -> None:

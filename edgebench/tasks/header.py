@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from edgebench.errors import BadFileError, nearest
 from edgebench.records.answers import PATTERNS
 from edgebench.records.base import LongText, Text
-from edgebench.records.faults import first_fault
+from edgebench.records.faults import UNKNOWN_FIELD, Fault, first_fault
 from edgebench.records.task import Generation, Metric
 from edgebench.sources.yaml_lines import LinedYaml, load_yaml
 from edgebench.tasks.rows import Schema
@@ -107,12 +107,12 @@ def read_header(path: Path) -> Header:
 
 
 def _fault(path: Path, error: ValidationError, lined: LinedYaml) -> BadFileError:
-    first = error.errors(include_url=False)[0]
-    place = f"{path}, line {lined.line(*first['loc'])}"
-    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
-        field = str(first["loc"][0])
+    fault = Fault.of(error)
+    place = f"{path}, line {lined.line(*fault.keys)}"
+    if fault.kind == UNKNOWN_FIELD and len(fault.keys) == 1:
         known = [info.alias or name for name, info in Header.model_fields.items()]
-        return BadFileError(f"{place}, {field}: no such field", hint=nearest(field, known))
+        hint = nearest(fault.field, known)
+        return BadFileError(f"{place}, {fault.field}: no such field", hint=hint)
     return BadFileError(f"{place}, {first_fault(error)}")
 
 

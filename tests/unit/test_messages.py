@@ -115,5 +115,5 @@ def test_any_other_line_is_a_protocol_error(line: bytes) -> None:
 def test_wrong_values_are_refused(line: bytes) -> None:
     """Negative counts, paths for keys, unknown kinds and states, endless nesting."""
     for read in (read_request, read_reply):
-        with pytest.raises(ProtocolError, match="is no message"):
+        with pytest.raises(ProtocolError, match="isn't a message"):
             read(line)
