@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,15 @@ from edgebench.run.transports.memory import MemoryTransport
 from edgebench.worker.runtimes import Room
 from edgebench.worker.runtimes.fake import FakeSession
 from edgebench.worker.score.requests import answer_generate, answer_spans
-from edgebench.worker.server import Server
+from edgebench.worker.server import Say, Server
 
 
-def opened(folder: Path, **truth: Any) -> AskedModel:
+def opened(folder: Path, transport: MemoryTransport | None = None, **truth: Any) -> AskedModel:
     """Open a fake artifact in a worker."""
     path = folder / "truth.json"
     path.write_text(json.dumps(truth))
     artifact = make_artifact(path=str(path), format="fake")
-    return AskedModel(MemoryTransport(Server), artifact, Settings(), 512)
+    return AskedModel(transport or MemoryTransport(Server), artifact, Settings(), 512)
 
 
 def test_tokens_scores_and_texts_are_the_sessions_own(tmp_path: Path) -> None:
@@ -70,10 +71,17 @@ def test_a_workers_failure_is_one_clear_error(tmp_path: Path) -> None:
 def test_the_worker_ends_with_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No process is left when nobody asks any more."""
     closed: list[bool] = []
-    monkeypatch.setattr(Server, "close", lambda _: closed.append(True))
-    model = opened(tmp_path)
+    servers: list[Server] = []
+
+    def serve(say: Say) -> Server:
+        servers.append(Server(say))
+        return servers[-1]
+
+    model = opened(tmp_path, MemoryTransport(serve))
+    monkeypatch.setattr(servers[0], "close", lambda: closed.append(True))
     assert closed == []
     del model
+    gc.collect()
     assert closed == [True]
 
 
