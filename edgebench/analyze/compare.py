@@ -181,7 +181,8 @@ def _with_one_source(rows: Sequence[Row]) -> list[Row]:
 
 def _by_source(row: Row, source: str | None) -> Row:
     energy = of_source(row.energies, source)
-    figures = EnergyFigures.of(energy) if energy else None
+    launches = len(row.speed.launches) if row.speed else 0
+    figures = EnergyFigures.of(energy, launches) if energy else None
     reason = None if figures else reason_without(row.energies, row.provider, source)
     return row.model_copy(update={"energy": figures, "energy_reason": reason})
 

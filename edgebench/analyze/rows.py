@@ -85,12 +85,18 @@ class EnergyFigures(Record):
     boundary: Text | None = None
 
     @classmethod
-    def of(cls, energy: Energy) -> EnergyFigures | None:
-        """Return what a source says of decode; None where it says nothing."""
+    def of(cls, energy: Energy, launches: int) -> EnergyFigures | None:
+        """Return what a source says of decode; None where it says nothing.
+
+        Runs before 0.2 have no launches: their interval held for one process, and is left out.
+        """
         if energy.decode is None:
             return None
+        joules = energy.decode.j_per_token
+        if not launches:
+            joules = Estimate(value=joules.value, n=1, method="one launch, too few to say more")
         return cls(
-            j_per_token=energy.decode.j_per_token,
+            j_per_token=joules,
             source=energy.source,
             kind=energy.kind,
             boundary=energy.boundary,
@@ -225,7 +231,8 @@ def _row(timed: Sequence[Placed], answered: Sequence[Placed]) -> Row:
         if placed_run.run.status == "ok"
     ]
     energy = source_for(run.energy, _provider(run)) if run.speed else None
-    figures = EnergyFigures.of(energy) if energy else None
+    launches = len(run.speed.launches) if run.speed else 0
+    figures = EnergyFigures.of(energy, launches) if energy else None
     return Row(
         **_identity(last),
         speed=speed_figures(run.speed) if run.status == "ok" and run.speed else None,

@@ -157,3 +157,15 @@ def test_every_field_of_the_schema_of_0_1_0_is_still_there() -> None:
     before = (DATA / "fields-0.1.0.txt").read_text().split()
     assert len(before) == 295
     assert [path for path in before if path not in now] == []
+
+
+def test_joules_of_one_process_have_no_interval() -> None:
+    """A run of 0.1.0 measured one process: its joules are shown, their old interval is not."""
+    from edgebench.analyze.compare import compare
+    from edgebench.analyze.rows import summarize
+
+    path = Path(__file__).parents[1] / "data/runs-0.1.0.jsonl"
+    rows = [row for group in compare(summarize(read_runs([path]))) for row in group.rows]
+    joules = [row.energy.j_per_token for row in rows if row.energy]
+    assert joules
+    assert all(estimate.bounds is None and estimate.value > 0 for estimate in joules)
