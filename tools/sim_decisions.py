@@ -156,7 +156,7 @@ def outcome(rng: np.random.Generator, setting: Setting) -> str:
     """Return what one study's pick amounts to."""
     groups = compare(summarize(study(rng, setting)))
     group = next(group for group in groups if group.workload)
-    decision = pick(group, setting.constraints, setting.objective)
+    decision = pick([group], setting.constraints, setting.objective)
     if decision.decision == "none":
         return "none, wrongly" if any(map(setting.keeps, setting.levels)) else "none"
     if decision.decision == "undecided":

@@ -1,4 +1,4 @@
-"""Choose the artifact that a model's levels are held against, and find its answers.
+"""Choose the artifact that a model's levels are held against, and find its rows.
 
 Knows the rows of all workloads, settings and builds: a reference that was measured for accuracy
 alone counts. Computes no differences.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgebench.analyze.rows import Row, TaskFigures
-from edgebench.analyze.setups import content_of
-from edgebench.errors import UsageError
+from edgebench.analyze.rows import Row
+from edgebench.analyze.setups import changes_of, content_of
+from edgebench.errors import UsageError, nearest
 from edgebench.plan.cases import reference_of
 from edgebench.records.artifact import Artifact
 from edgebench.records.base import Record, Text
@@ -65,6 +65,14 @@ def _named(rows: Sequence[Row], good: Sequence[Row], level: str) -> Artifact:
     return reference_of([row.artifact for row in answered])
 
 
+def named_artifact(rows: Sequence[Row], name: str) -> Baseline:
+    """Return the artifact of a name as the baseline; raise UsageError where it has no good run."""
+    good = {row.artifact.name: row.artifact for row in rows if row.is_good}
+    if name not in good:
+        raise UsageError(f"no good run of an artifact {name!r}", hint=nearest(name, good))
+    return Baseline(artifact=good[name], named=True)
+
+
 def _passed_over(rows: Sequence[Row], chosen: Artifact) -> tuple[str, ...]:
     """Say why artifacts that would come before the chosen one are not it."""
     reasons: dict[str, str] = {}
@@ -77,22 +85,25 @@ def _passed_over(rows: Sequence[Row], chosen: Artifact) -> tuple[str, ...]:
     return tuple(reasons.values())
 
 
-def answers_of(baseline: Baseline, rows: Sequence[Row], row: Row, task: str) -> TaskFigures | None:
-    """Return the baseline's figures of a task: by the row's own build first, then the newest."""
+def reference_row(
+    baseline: Baseline, rows: Sequence[Row], row: Row, task: str | None = None
+) -> Row | None:
+    """Return the baseline's row that another is held against, of those that know the task.
+
+    Of one version of the task, by the row's own build where there is one, and with the fewest
+    settings that change answers: what a setting costs is part of what is lost.
+    """
+    wanted = row.task(task) if task else None
+
+    def nearness(other: Row) -> tuple[bool, bool, int, bool, str]:
+        figures = other.task(task) if task else None
+        same = bool(figures and wanted and figures.task_sha256 == wanted.task_sha256)
+        changes = changes_of(other.settings)
+        return same, other.runtime == row.runtime, -changes, other.setup == row.setup, other.newest
+
     candidates = [
-        (other, figures)
+        other
         for other in rows
-        if other.content == baseline.content and (figures := other.task(task))
+        if other.content == baseline.content and (task is None or other.task(task))
     ]
-    version = row.task(task)
-    best = max(
-        candidates,
-        key=lambda pair: (
-            version is not None and pair[1].task_sha256 == version.task_sha256,
-            pair[0].arithmetic == row.arithmetic,
-            pair[0].setup == row.setup,
-            pair[0].newest,
-        ),
-        default=None,
-    )
-    return best[1] if best else None
+    return max(candidates, key=nearness, default=None)

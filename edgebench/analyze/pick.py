@@ -96,43 +96,49 @@ class Pick(Record):
 
 
 def pick(
-    group: Group,
+    groups: Sequence[Group],
     constraints: Constraints,
     objective: Objective = "decode",
     tasks: Sequence[str] = (),
 ) -> Pick:
-    """Judge the rows of a group; each of `tasks` is a constraint, all of them by default.
+    """Judge the rows of groups, one a device; each of `tasks` is a constraint, all by default.
 
     Raises UsageError on a task that no row knows.
     """
-    return _Judge(group, constraints, objective, _tasks(group, tasks)).decide(bool(tasks))
+    return _Judge(groups, constraints, objective, _tasks(groups, tasks)).decide(bool(tasks))
 
 
-def _tasks(group: Group, named: Sequence[str]) -> tuple[str, ...]:
-    failed = {failure.label for row in group.rows for failure in row.failures if failure.is_task}
-    known = dict.fromkeys([*group.tasks, *sorted(failed)])
+def _tasks(groups: Sequence[Group], named: Sequence[str]) -> tuple[str, ...]:
+    rows = [row for group in groups for row in group.rows]
+    failed = {failure.label for row in rows for failure in row.failures if failure.is_task}
+    told = [task for group in groups for task in group.tasks]
+    known = dict.fromkeys([*told, *sorted(failed)])
     for name in named:
         if name not in known:
             raise UsageError(
                 f"no runs of task {name!r}", hint=nearest(name, known) if known else "--tasks"
             )
-    return tuple(dict.fromkeys(named)) or group.tasks
+    return tuple(dict.fromkeys(named)) or tuple(dict.fromkeys(told))
 
 
 class _Judge:
     """One pick: the rows, what is asked of them, and how each stands to it."""
 
     def __init__(
-        self, group: Group, limits: Constraints, objective: Objective, tasks: tuple[str, ...]
+        self,
+        groups: Sequence[Group],
+        limits: Constraints,
+        objective: Objective,
+        tasks: tuple[str, ...],
     ) -> None:
-        self.group, self.objective, self.tasks = group, objective, tasks
-        self.names = names_of(group.rows)
-        self.question = Question(
-            limits=limits, tasks=tasks, texts=group.texts, shared=SHARED[objective]
-        )
-        wanted = group.workload is not None
-        self.candidates = [row for row in group.rows if row.workload or not wanted]
-        self.others = [row for row in group.rows if row not in self.candidates]
+        self.groups, self.objective, self.tasks = groups, objective, tasks
+        self.rows = [row for group in groups for row in group.rows]
+        self.names = names_of(self.rows)
+        texts = tuple(dict.fromkeys(text for group in groups for text in group.texts))
+        self.question = Question(limits=limits, tasks=tasks, texts=texts, shared=SHARED[objective])
+        self.timed = any(group.workload for group in groups)
+        self.candidates = [row for row in self.rows if row.workload or not self.timed]
+        self.others = [row for row in self.rows if row not in self.candidates]
         self.checks: dict[str, list[Check]] = {}
 
     def decide(self, tasks_matter: bool) -> Pick:
@@ -141,7 +147,7 @@ class _Judge:
         matter = matter or self.question.limits.max_accuracy_loss is not None
         rejected = [out for row in self.candidates if (out := self._failed(row, tasks=matter))]
         failed = {rejection.artifact for rejection in rejected}
-        running = [row for row in self.candidates if self.names[row.content] not in failed]
+        running = [row for row in self.candidates if self.names[row.key] not in failed]
         self._judge(running)
         rejected += [
             self._rejection(row, check) for row in running for check in self._of(row, "broken")
@@ -170,20 +176,18 @@ class _Judge:
         satisfying = [chosen.best, *chosen.holding] if chosen else []
         return Pick(
             decision="undecided" if following else ("picked" if best else "none"),
-            artifact=self.names[best.content] if best else None,
+            artifact=self.names[best.key] if best else None,
             sha256=best.artifact.sha256 if best else None,
             objective=self.objective,
             tasks=self.tasks,
-            baseline=self.group.baseline.level if self.group.baseline else None,
-            satisfying=tuple(
-                self.names[row.content] for row in self.candidates if row in satisfying
-            ),
-            pareto=tuple(self.names[row.content] for row in self._front()),
+            baseline=next((group.baseline_name or None for group in self.groups), None),
+            satisfying=tuple(self.names[row.key] for row in self.candidates if row in satisfying),
+            pareto=tuple(self.names[row.key] for row in self._front()),
             rejected=tuple(rejected),
             measure_next=tuple(following),
             left_open=tuple(left),
             left_out=tuple(
-                Aside(artifact=self.names[row.content], reason=self._why_not(row))
+                Aside(artifact=self.names[row.key], reason=self._why_not(row))
                 for row in self.others
             ),
             reason=reason_words(chosen, self.objective, self.tasks, self.names, bool(following)),
@@ -202,15 +206,15 @@ class _Judge:
         if failure is None:
             return None
         return Rejection(
-            artifact=self.names[row.content], constraint=failure.label, reason=failure.words
+            artifact=self.names[row.key], constraint=failure.label, reason=failure.words
         )
 
     def _judge(self, rows: Sequence[Row]) -> None:
         """Check every row: first what is broken, then what holds, as strictly as contenders ask."""
         first = share_alpha(len(rows), self.question.count)
-        checks = {row.content: checks_of(row, self.question, first) for row in rows}
+        checks = {row.key: checks_of(row, self.question, first) for row in rows}
         contenders = [
-            row for row in rows if all(check.verdict != "broken" for check in checks[row.content])
+            row for row in rows if all(check.verdict != "broken" for check in checks[row.key])
         ]
         shared = share_alpha(len(contenders), self.question.count)
         # One of several that can't be told apart is taken for other reasons than the objective.
@@ -218,7 +222,7 @@ class _Judge:
         strict = Alphas(
             holds=shared.holds / alike, holds_shared=shared.holds_shared, broken=shared.broken
         )
-        self.checks = {row.content: checks_of(row, self.question, strict) for row in rows}
+        self.checks = {row.key: checks_of(row, self.question, strict) for row in rows}
 
     def _alike_to(self, row: Row, rows: Sequence[Row]) -> int:
         return sum(self._is_alike(other, row, SMALL_LEAD) for other in rows)
@@ -230,11 +234,11 @@ class _Judge:
         return standing is not None and (not standing.is_shown or abs(standing.by) <= least)
 
     def _of(self, row: Row, verdict: str) -> list[Check]:
-        return [check for check in self.checks.get(row.content, []) if check.verdict == verdict]
+        return [check for check in self.checks.get(row.key, []) if check.verdict == verdict]
 
     def _rejection(self, row: Row, check: Check) -> Rejection:
         return Rejection(
-            artifact=self.names[row.content],
+            artifact=self.names[row.key],
             constraint=check.constraint,
             estimate=check.estimate,
             limit=check.limit,
@@ -282,8 +286,7 @@ class _Judge:
 
     def _front(self) -> list[Row]:
         told: list[Aspect] = ["decode", "memory", "energy", "accuracy", "divergence"]
-        timed = self.group.workload is not None
-        good = [row for row in self.candidates if (row.speed if timed else row.is_good)]
+        good = [row for row in self.candidates if (row.speed if self.timed else row.is_good)]
         return front(good, self.tasks, told)
 
     # words
@@ -292,13 +295,13 @@ class _Judge:
         return [self._next(row, check) for check in self._of(row, "open")]
 
     def _next(self, row: Row, check: Check) -> Next:
-        message, advice = advise(row, check, self._baseline_row())
+        message, advice = advise(row, check, self._baseline_row(row))
         task = row.task(check.about)
         if task and check.estimate and check.estimate.value >= 0:
             beforehand = cannot_show(task, check.limit)
             message += f"; {beforehand}" if beforehand else ""
         return Next(
-            artifact=self.names[row.content],
+            artifact=self.names[row.key],
             constraint=check.constraint,
             message=message,
             about=check.about,
@@ -307,10 +310,17 @@ class _Judge:
             advice=advice,
         )
 
-    def _baseline_row(self) -> Row | None:
-        baseline = self.group.baseline
-        rows = self.group.rows
-        return next((row for row in rows if baseline and row.content == baseline.content), None)
+    def _baseline_row(self, row: Row) -> Row | None:
+        return next(
+            (
+                other
+                for other in self.rows
+                if other.machine == row.machine
+                and other.is_baseline
+                and other.artifact.name == row.baseline
+            ),
+            None,
+        )
 
     def _unmeasured(self, row: Row) -> Next:
         message, advice = f"{self.objective} was not measured", None
@@ -324,18 +334,18 @@ class _Judge:
         else:
             advice = measure_speed(row)
         return Next(
-            artifact=self.names[row.content],
+            artifact=self.names[row.key],
             constraint=f"objective {self.objective}",
             message=message,
             advice=advice,
         )
 
     def _why_not(self, row: Row) -> str:
-        workload = self.group.workload
+        workload = next((group.workload for group in self.groups if group.workload), None)
         return f"its speed was not measured at {workload.name}" if workload else "not measured"
 
     def _warnings(self, best: Row | None) -> list[str]:
-        strays = standing_out(self.group.rows)
+        strays = standing_out(self.rows)
         told = [f"{best.level}: {text}" for text in best.warnings] if best else []
         if best:
             strays = [words for words in strays if words.startswith(f"{best.level} ")]

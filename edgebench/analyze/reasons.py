@@ -42,7 +42,7 @@ def reason_words(
             if undecided
             else "every level breaks a constraint or failed"
         )
-    best = names[chosen.best.content]
+    best = names[chosen.best.key]
     if chosen.best is chosen.top:
         words = f"{best} has the best {objective} of those that satisfy every constraint"
     else:
@@ -58,7 +58,7 @@ def reason_words(
 def _not_the_top(
     chosen: Chosen, objective: Objective, tasks: Sequence[str], names: Mapping[str, str]
 ) -> str:
-    best, top = names[chosen.best.content], names[chosen.top.content]
+    best, top = names[chosen.best.key], names[chosen.top.key]
     standing = lead(objective, chosen.top, chosen.best, tasks)
     tie = standing is not None and standing.by == 0
     start = (
@@ -83,7 +83,7 @@ def _peers(
     words = ""
     for rows, said in ((ties, "tie" if len(ties) > 1 else "ties"), (close, "can't be told from")):
         if rows:
-            listed = ", ".join(names[row.content] for row in rows)
+            listed = ", ".join(names[row.key] for row in rows)
             there = f"{said} with it there" if rows is ties else f"{said} it there"
             reasons = {_why(best, row, objective, tasks) for row in rows}
             why = f", it is {reasons.pop()}" if len(reasons) == 1 else ""

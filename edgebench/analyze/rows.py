@@ -104,12 +104,13 @@ class EnergyFigures(Record):
 
 
 class Row(Record):
-    """The figures of one artifact in one set-up with one workload."""
+    """The figures of one artifact in one set-up and one choice of settings with one workload."""
 
     artifact: Artifact
     device: DeviceInfo
     machine: Text
-    setup: Text
+    setup: Text = Field(description="the machine's conditions: power mode, governor, ...")
+    used: Text = Field(default="", description="threads and settings, in words")
     runtime: Text
     cache: Text
     arithmetic: Text
@@ -119,6 +120,8 @@ class Row(Record):
     workload: Workload | None = None
     after_prompt: bool = True
     speed: SpeedFigures | None = None
+    is_baseline: bool = False
+    baseline: Text | None = Field(default=None, description="the artifact it is held against")
     decode_ratio: SpeedRatio | None = Field(default=None, description="to the baseline")
     memory: Deployment | None = None
     energy: EnergyFigures | None = None
@@ -142,6 +145,11 @@ class Row(Record):
     def content(self) -> str:
         """Tell the artifact's bytes."""
         return content_of(self.artifact)
+
+    @property
+    def key(self) -> str:
+        """Tell the row from others of its table: the artifact's bytes and the settings."""
+        return "|".join([self.machine, self.content, self.used, self.cache])
 
     @property
     def decode(self) -> Estimate | None:
@@ -169,7 +177,8 @@ class _Place:
     machine: str
     device: str
     board: str | None
-    setup: str
+    conditions: str
+    settings: str
     runtime: str
     cache: str
     content: str
@@ -181,7 +190,8 @@ class _Place:
             placed_run.machine,
             device.name,
             device.board,
-            setup.shared,
+            setup.conditions,
+            setup.settings,
             setup.runtime,
             setup.cache,
             placed_run.content,
@@ -265,7 +275,8 @@ def _identity(last: Placed) -> dict[str, Any]:
         "artifact": run.artifact,
         "device": run.device,
         "machine": last.machine,
-        "setup": last.setup.shared,
+        "setup": last.setup.conditions,
+        "used": last.setup.settings,
         "runtime": last.setup.runtime,
         "cache": last.setup.cache,
         "arithmetic": last.setup.arithmetic,

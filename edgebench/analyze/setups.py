@@ -25,12 +25,13 @@ _NOT_ARITHMETIC = {"threads", "load_mode"}  # settings that leave the answers as
 class Setup:
     """What else than the artifact decides a run's figures, in words.
 
-    `shared` is what every runtime has in common: power mode, threads and typed settings; `cache`
-    is the KV cache's type, which an ONNX artifact decides itself. `arithmetic` is the part of all
-    this on which answers depend, and not only speed.
+    `conditions` are the machine's: power mode, governor, battery. `settings` are the threads that
+    were used and what was typed; `cache` is the KV cache's type, which an ONNX artifact decides
+    itself. `arithmetic` is the part of all this on which answers depend, and not only speed.
     """
 
-    shared: str
+    conditions: str
+    settings: str
     runtime: str
     cache: str
     arithmetic: str
@@ -98,7 +99,7 @@ def machines_by_parts(runs: Iterable[Run]) -> dict[str, str]:
 def setup_of(run: Run) -> Setup:
     """Name a run's set-up."""
     used = run.settings.model_dump()
-    words = _conditions(run)
+    words = []
     runtime = ""
     if run.runtime:
         # What `auto` came to: the same settings are another set-up on a machine of more cores.
@@ -110,7 +111,19 @@ def setup_of(run: Run) -> Setup:
     words += [f"{name}={value}" for name, value in changed.items()]
     cache = run.runtime.kv_type if run.runtime else ""
     arithmetic = [f"{name}={changed[name]}" for name in changed if name not in _NOT_ARITHMETIC]
-    return Setup(", ".join(words), runtime, cache, ", ".join([runtime, cache, *arithmetic]))
+    return Setup(
+        conditions=", ".join(_conditions(run)),
+        settings=", ".join(words),
+        runtime=runtime,
+        cache=cache,
+        arithmetic=", ".join([runtime, cache, *arithmetic]),
+    )
+
+
+def changes_of(settings: Settings) -> int:
+    """Count the settings that differ from their defaults and change what a model answers."""
+    used = settings.model_dump(exclude=_NOT_ARITHMETIC)
+    return sum(value != _DEFAULTS[name] for name, value in used.items())
 
 
 def _conditions(run: Run) -> list[str]:

@@ -99,8 +99,8 @@ def command(**typed: Any) -> int:
 
     options = Options(**typed)
     groups = compare(stored_rows(options.paths, options.device), options.baseline)
-    group = one_group(groups, options.workload)
-    decision = pick(group, options.constraints, options.objective, options.tasks)
+    chosen = newest_groups(groups, options.workload)
+    decision = pick(chosen, options.constraints, options.objective, options.tasks)
     if options.as_json:
         click.echo(decision.model_dump_json())
     else:
@@ -111,8 +111,8 @@ def command(**typed: Any) -> int:
     return {"picked": 0, "none": 5, "undecided": 6}[decision.decision]
 
 
-def one_group(groups: Sequence[Group], workload: str | None) -> Group:
-    """Take the newest group of the workload that has a good run; say what was left aside."""
+def newest_groups(groups: Sequence[Group], workload: str | None) -> list[Group]:
+    """Take each device's newest group of the workload that has a good run; say what was left."""
     from edgebench.errors import UsageError, nearest
 
     names = sorted({group.workload.name for group in groups if group.workload})
@@ -122,43 +122,28 @@ def one_group(groups: Sequence[Group], workload: str | None) -> Group:
     fitting = [group for group in fitting if group.newest] or fitting
     if names and workload is None:
         fitting = [group for group in fitting if group.workload] or fitting
-    _refuse_several(fitting)
-    newest = max(fitting, key=lambda group: group.newest)
-    for group in fitting:
-        if group is not newest:
-            click.echo(f"not considered: {_where(group)}; {_where(newest)} is newer", err=True)
-    return newest
-
-
-def _refuse_several(groups: Sequence[Group]) -> None:
-    """Raise UsageError where it isn't clear which model or workload is meant."""
-    import shlex
-
-    from edgebench.errors import UsageError
-    from edgebench.records.base import safe_name
-
-    models = sorted({group.model for group in groups})
-    if len(models) > 1:
-        first = next(group for group in groups if group.model == models[0])
-        file = Path("profiles") / safe_name(first.device.name) / f"{safe_name(models[0])}.jsonl"
-        raise UsageError(
-            f"runs of {len(models)} models are stored: {', '.join(models)}",
-            hint="name the file of one of them: edgebench pick "
-            f"{shlex.quote(str(file))} --device {first.device.name}",
-        )
-    workloads = sorted({group.workload.name for group in groups if group.workload})
+    workloads = sorted({group.workload.name for group in fitting if group.workload})
     if len(workloads) > 1:
         raise UsageError(
             f"runs of {len(workloads)} workloads are stored: {', '.join(workloads)}",
             hint=f"add --workload {workloads[0]}",
         )
+    newest: dict[str, Group] = {}
+    for group in sorted(fitting, key=lambda group: group.newest):
+        newest[group.device.name] = group
+    for group in fitting:
+        chosen = newest[group.device.name]
+        if group is not chosen:
+            click.echo(f"not considered: {_where(group)}; {_where(chosen)} is newer", err=True)
+    return list(newest.values())
 
 
 def _where(group: Group) -> str:
     """Name a group's set-up, builds and date."""
     from edgebench.report.format import DAY, plain
 
-    words = [group.device.cpu or "", group.setup, *sorted(set(group.runtimes.values()))]
+    words = [group.device.cpu or "", group.setup, group.used]
+    words += sorted(set(group.runtimes.values()))
     if group.workload and not group.after_prompt:
         words.append("decode from where the prompt starts, as before 0.2")
     words = [word for word in words if word]

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgebench.analyze.compare import Group
+from edgebench.analyze.names import settings_apart
 from edgebench.analyze.rows import Row, TaskFigures
 from edgebench.records.accuracy import Divergence
 from edgebench.records.base import Estimate
-from edgebench.report.format import mebibytes, percent, plain, points, with_interval
+from edgebench.report.format import broken, mebibytes, percent, plain, points, with_interval
 
 SIGNS = {"derived": "≈", "estimated": "~"}
 
@@ -25,11 +26,6 @@ class Line:
     row: Row
     task: TaskFigures | None = None
     text: Divergence | None = None
-
-    @property
-    def is_baseline(self) -> bool:
-        """Return whether the row is the one that others are held against."""
-        return self.group.baseline is not None and self.group.baseline.content == self.row.content
 
 
 @dataclass(frozen=True)
@@ -57,8 +53,24 @@ def level_cell(line: Line) -> str:
     cell = plain(row.level, 20) + marks
     if len({other.artifact.format for other in rows}) > 1:
         cell += f"\n{row.artifact.format}"
-    same = [o for o in rows if (o.level, o.artifact.format) == (row.level, row.artifact.format)]
+    same = {
+        other.content
+        for other in rows
+        if (other.artifact.model, other.level, other.artifact.format)
+        == (row.artifact.model, row.level, row.artifact.format)
+    }
     return cell + (f"\n#{row.artifact.sha256[:6]}" if len(same) > 1 else "")
+
+
+def model_cell(line: Line) -> str:
+    """Return the model's name where a table has several, broken so that it is narrow."""
+    if len(line.group.models) < 2:
+        return ""
+    return broken(plain(line.row.artifact.model, 60))
+
+
+def _settings_cell(line: Line) -> str:
+    return settings_apart(line.group.rows)[line.row.key].replace(", ", "\n")
 
 
 def _energy_cell(line: Line) -> str:
@@ -68,12 +80,12 @@ def _energy_cell(line: Line) -> str:
 
 def _ratio_cell(line: Line) -> str:
     if line.row.decode_ratio is None:
-        return "baseline" if line.is_baseline and line.row.speed else ""
+        return "baseline" if line.row.is_baseline and line.row.speed else ""
     return with_interval(line.row.decode_ratio.ratio)
 
 
 def _difference_cell(line: Line) -> str:
-    if line.is_baseline and line.task:
+    if line.row.is_baseline and line.task:
         return "baseline"
     return points(line.task.difference) if line.task else ""
 
@@ -89,18 +101,23 @@ FIGURES: tuple[Figure, ...] = (
     Figure("processor", lambda line: line.row.device.cpu),
     Figure("machine", lambda line: line.row.machine),
     Figure("setup", lambda line: line.row.setup),
+    Figure("settings", lambda line: line.row.used),
     Figure("runtime", lambda line: line.row.runtime),
     Figure("threads", lambda line: line.row.threads),
     Figure("workload", lambda line: line.row.workload.name if line.row.workload else None),
     Figure("decode_from", lambda line: _decode_from(line.row)),
-    Figure("model", lambda line: line.row.artifact.model),
+    Figure("model", lambda line: line.row.artifact.model, header="model", cell=model_cell),
     Figure("format", lambda line: line.row.artifact.format),
     Figure("level", lambda line: line.row.level, header="level", cell=level_cell),
     Figure("artifact", lambda line: line.row.artifact.name),
-    Figure("sha256", lambda line: line.row.artifact.sha256),
     Figure(
-        "baseline", lambda line: line.group.baseline.artifact.name if line.group.baseline else None
+        "settings_apart",
+        lambda line: settings_apart(line.group.rows)[line.row.key] or None,
+        header="settings",
+        cell=_settings_cell,
     ),
+    Figure("sha256", lambda line: line.row.artifact.sha256),
+    Figure("baseline", lambda line: line.row.baseline),
     Figure("newest", lambda line: line.row.newest),
     Figure("launches", lambda line: line.row.decode.n if line.row.decode else None),
     Figure(

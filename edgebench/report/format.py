@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from edgebench.records.base import Estimate
 
 MIB = 2**20
@@ -86,3 +88,13 @@ def duration(seconds: float) -> str:
 def plain(text: str, limit: int = 400) -> str:
     """Return text that came from elsewhere without control characters, cut to `limit`."""
     return "".join(char if char.isprintable() else " " for char in text)[:limit]
+
+
+def broken(name: str, width: int = 14) -> str:
+    """Break a long name after its hyphens and underscores, so that no line is much wider."""
+    lines = [""]
+    for part in re.findall(r"[^-_]+[-_]*|[-_]+", name):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from edgebench.analyze.compare import Group
 from edgebench.analyze.divergences import standing_out
+from edgebench.analyze.names import labels_of
 from edgebench.analyze.rows import Row
 from edgebench.records.accuracy import Divergence
 from edgebench.report.format import counted, plain, point_words
@@ -33,15 +34,16 @@ def main_notes(group: Group) -> list[str]:
 def group_notes(group: Group) -> list[str]:
     """Return what is to be known of all of a group's tables."""
     rows = group.rows
+    labels = labels_of(rows)
     return [
         *_artifact_notes(rows),
         *(f"! {note}" for note in standing_out(rows)),
-        *(
-            f"! {plain(row.level, 20)}: {plain(failure.words)}"
+        *dict.fromkeys(
+            f"! {plain(labels[row.key], 60)}: {plain(failure.words)}"
             for row in rows
             for failure in row.failures
         ),
-        *warning_lines((row.level, warning) for row in rows for warning in row.warnings),
+        *warning_lines((labels[row.key], warning) for row in rows for warning in row.warnings),
     ]
 
 
@@ -105,18 +107,20 @@ def task_notes(rows: Sequence[Row], name: str) -> list[str]:
             "time."
         )
     reasons: dict[str, list[str]] = {}
+    labels = labels_of(rows)
     for row in rows:
         task = row.task(name)
         if task and task.why_no_difference:
-            reasons.setdefault(task.why_no_difference, []).append(plain(row.level, 20))
+            reasons.setdefault(task.why_no_difference, []).append(plain(labels[row.key], 60))
     return notes + [
         f"No difference for {', '.join(levels)}: {plain(why)}." for why, levels in reasons.items()
     ]
 
 
 def _difference_notes(rows: Sequence[Row], name: str) -> list[str]:
+    labels = labels_of(rows)
     shown = [
-        f"{plain(row.level, 20)} differs (Holm: p = {task.p_holm:.2g})"
+        f"{plain(labels[row.key], 60)} differs (Holm: p = {task.p_holm:.2g})"
         for row in rows
         if (task := row.task(name)) and task.p_holm is not None and task.p_holm < 0.05
     ]
@@ -127,6 +131,7 @@ def no_worse_note(rows: Sequence[Row], name: str) -> list[str]:
     """Say in a line which levels lose no more than the margin, as far as the evidence goes."""
     parts = []
     margin = None
+    labels = labels_of(rows)
     for row in rows:
         task = row.task(name)
         if task is None or task.no_worse is None or task.margin is None:
@@ -137,7 +142,7 @@ def no_worse_note(rows: Sequence[Row], name: str) -> list[str]:
             word += f" after {counted(task.race.items, 'item')}"
         elif task.no_worse == "open" and task.items_needed:
             word += f" (about {rounded(task.items_needed)} more items would decide)"
-        parts.append(f"{plain(row.level, 20)} {word}")
+        parts.append(f"{plain(labels[row.key], 60)} {word}")
     return [f"Loses at most {point_words(margin)}: {'; '.join(parts)}."] if margin else []
 
 
@@ -159,6 +164,7 @@ def text_notes(told: Sequence[tuple[Row, Divergence]]) -> list[str]:
 
 
 def _artifact_notes(rows: Sequence[Row]) -> list[str]:
+    labels = labels_of(rows)
     sources = dict.fromkeys(row.artifact.requantized_from for row in rows)
     notes = [
         f"* made from an already quantized {plain(source, 20)}: its loss is in every figure."
@@ -166,7 +172,7 @@ def _artifact_notes(rows: Sequence[Row]) -> list[str]:
         if source
     ]
     return notes + [
-        f"† {plain(row.level, 20)}: {len(kept)} of {sum(row.artifact.tensor_types.values())} "
+        f"† {plain(labels[row.key], 60)}: {len(kept)} of {sum(row.artifact.tensor_types.values())} "
         "tensors kept a larger type."
         for row in rows
         if (kept := row.artifact.fallback_tensors)
@@ -183,7 +189,7 @@ def warning_lines(warnings: Iterable[tuple[str, str]]) -> list[str]:
         kinds.setdefault(_NUMBER.sub("0", warning), []).append((level, warning))
     lines = []
     for told in kinds.values():
-        levels = list(dict.fromkeys(plain(level, 20) for level, _ in told))
+        levels = list(dict.fromkeys(plain(level, 60) for level, _ in told))
         most = max((warning for _, warning in told), key=_numbers)
         same = len({warning for _, warning in told}) == 1
         lines.append(f"! {', '.join(levels)}: {plain(most)}" + ("" if same else " (at most)"))

@@ -150,7 +150,7 @@ def suggestion(groups: Sequence[Group], device: str, where: str | None) -> str:
     words = ["edgebench", "pick", *([where] if where else []), "--device", device]
     words += ["--min-decode", f"{float(f'{floor:.1g}'):g}"]
     words += ["--objective", "accuracy" if any(row.tasks for row in rows) else "memory"]
-    models = {group.model for group in groups}
+    models = {model for group in groups for model in group.models}
     workloads = sorted({group.workload.name for group in groups if group.workload})
     if len(workloads) > 1 and len(models) == 1:
         words += ["--workload", workloads[0]]

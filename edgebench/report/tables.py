@@ -5,13 +5,14 @@ Knows groups and which tables they need. Draws nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from edgebench.analyze.baseline import Baseline
 from edgebench.analyze.compare import Group
-from edgebench.analyze.rows import TaskFigures
+from edgebench.analyze.rows import Row, TaskFigures
 from edgebench.records.accuracy import Divergence
-from edgebench.report.columns import FIGURES, Line, level_cell
+from edgebench.report.columns import FIGURES, Line, level_cell, model_cell
 from edgebench.report.content import Column, Section, Table
 from edgebench.report.format import (
     DAY,
@@ -59,7 +60,8 @@ def _section(group: Group) -> Section:
 
 def _title(group: Group) -> str:
     board = f" ({group.device.board})" if group.device.board else ""
-    title = f"{group.model} on {group.device.name}{board}"
+    models = group.models[0] if len(group.models) == 1 else f"{len(group.models)} models"
+    title = f"{models} on {group.device.name}{board}"
     if group.workload:
         work = group.workload
         depth = f" at depth {work.depth}" if work.depth else ""
@@ -74,50 +76,49 @@ def _facts(group: Group) -> list[str]:
     """Say what was measured where, and what it is held against."""
     timed = [row for row in group.rows if row.speed]
     launches = sorted({row.decode.n for row in timed if row.decode})
-    words = [group.device.cpu or "", group.setup, *sorted(set(group.runtimes.values()))]
+    words = [group.device.cpu or "", group.setup, group.used]
+    words += sorted(set(group.runtimes.values()))
     if launches:
         most = "1 launch" if launches[-1] == 1 else f"{launches[-1]} launches"
         words.append(most if len(launches) == 1 else f"{launches[0]} to {most}")
     words.append(group.newest[:DAY])
     facts = [plain("; ".join(word for word in words if word), 600)]
-    if group.baseline:
-        facts.append(plain(_baseline_words(group), 600))
-    return facts
+    told = {baseline.content: baseline for baseline in group.baselines.values()}
+    return facts + [plain(_baseline_words(group, baseline), 600) for baseline in told.values()]
 
 
-def _baseline_words(group: Group) -> str:
-    baseline = group.baseline
-    if baseline is None:
-        return ""
+def _baseline_words(group: Group, baseline: Baseline) -> str:
     why = "as asked" if baseline.named else "the most bits a weight of those measured"
     if not baseline.named and baseline.artifact.format == "torch":
         why = "the checkpoint in torch"
     here = any(row.content == baseline.content for row in group.rows)
     elsewhere = "" if here else "; its own figures stand in another table"
     passed_over = "".join(f"; {reason}" for reason in baseline.passed_over)
-    return f"Baseline: {baseline.level} ({why}{elsewhere}){passed_over}."
+    name = baseline.level if len(group.models) == 1 else baseline.artifact.name
+    return f"Baseline: {name} ({why}{elsewhere}){passed_over}."
 
 
 def _main_table(group: Group) -> list[Table]:
     """Return the table of speed, memory, energy and the first task; none where all is elsewhere."""
     name = group.tasks[0] if group.tasks else ""
-    words = {"task": plain(name, 16), "baseline": group.baseline.level if group.baseline else ""}
+    words = {"task": plain(name, 16), "baseline": plain(group.baseline_name, 24)}
     shown = [(figure, figure.cell) for figure in FIGURES if figure.header and figure.cell]
     lines = [Line(group, row, row.task(name)) for row in group.rows]
     rows = tuple(tuple(cell(line) for _, cell in shown) for line in lines)
     columns = tuple(Column(figure.header.format(**words), figure.rank) for figure, _ in shown)
     table = Table("", columns, rows, tuple(main_notes(group))).filled()
-    told = {column.name for column in table.columns} - {"level", "file"}
+    told = {column.name for column in table.columns} - {"model", "level", "settings", "file"}
     return [table] if told or not group.texts else []
 
 
 def _task_table(group: Group, name: str) -> Table:
-    tasks = [(row, task) for row in group.rows if (task := row.task(name))]
+    tasks = [(row, task) for row in _answered_once(group.rows) if (task := row.task(name))]
     margin = next((task.margin for _, task in tasks if task.margin is not None), group.margin)
     columns = (
+        Column("model"),
         Column("level"),
         Column("right", 3),
-        Column(f"against\n{group.baseline.level if group.baseline else ''}", 4),
+        Column(f"against\n{plain(group.baseline_name, 24)}", 4),
         Column("p\n(Holm)", 1),
         Column(f"loses at most\n{point_words(margin)}", 2),
     )
@@ -125,9 +126,14 @@ def _task_table(group: Group, name: str) -> Table:
     return Table(plain(name, 60), columns, rows, tuple(task_notes(group.rows, name)))
 
 
+def _answered_once(rows: Sequence[Row]) -> list[Row]:
+    """Return a row of each artifact and arithmetic: threads don't change answers."""
+    return list({(row.content, row.arithmetic): row for row in reversed(rows)}.values())[::-1]
+
+
 def _task_cells(line: Line, task: TaskFigures) -> tuple[str, ...]:
-    right = (level_cell(line), percent(task.accuracy))
-    if line.is_baseline:
+    right = (model_cell(line), level_cell(line), percent(task.accuracy))
+    if line.row.is_baseline:
         return (*right, "baseline", "", "")
     p_value = "" if task.p_holm is None else f"{task.p_holm:.2g}"
     return (*right, points(task.difference), p_value, _verdict_cell(task))
@@ -144,6 +150,7 @@ def _verdict_cell(task: TaskFigures) -> str:
 
 def _text_table(group: Group, name: str) -> Table:
     columns = (
+        Column("model"),
         Column("level"),
         Column("KL divergence\nnats a token", 6),
         Column("p99", 2),
@@ -151,8 +158,12 @@ def _text_table(group: Group, name: str) -> Table:
         Column("perplexity", 4),
         Column("bits a\nbyte", 1),
     )
-    told = [(row, far) for row in group.rows for far in row.divergences if far.text == name]
-    rows = tuple((level_cell(Line(group, row)), *_distances(far)) for row, far in told)
+    answered = _answered_once(group.rows)
+    told = [(row, far) for row in answered for far in row.divergences if far.text == name]
+    rows = tuple(
+        (model_cell(Line(group, row)), level_cell(Line(group, row)), *_distances(far))
+        for row, far in told
+    )
     return Table(plain(name, 60), columns, rows, tuple(text_notes(told)))
 
 

@@ -5,7 +5,10 @@ Knows groups of compared rows. Says no more than is shown.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgebench.analyze.compare import Group
+from edgebench.analyze.names import labels_of
 from edgebench.analyze.rows import Row, TaskFigures
 from edgebench.records.base import Estimate
 from edgebench.report.format import counted, number, plain, point_words
@@ -25,27 +28,34 @@ NEAR = 0.06  # how far from such a part a share may be
 
 
 def verdict(group: Group) -> list[str]:
-    """Return a sentence on the fastest level, and on the fastest that is shown to lose little."""
-    timed = [row for row in group.rows if row.decode]
-    if not timed:
+    """Return sentences on each model's fastest level, and the fastest shown to lose little."""
+    if not any(row.decode for row in group.rows):
         return _without_speed(group)
-    # The baseline is what the sentence compares with; alone it is all there is to tell.
-    fastest = max(timed, key=lambda row: (not _is_baseline(row, group), _decode(row)))
-    sentences = [_sentence(fastest, group)]
-    safe = [row for row in timed if _is_safe(row, group) and _decode(row) < _decode(fastest)]
-    if safe and not _is_safe(fastest, group):
-        best = max(safe, key=_decode)
-        if not _is_baseline(best, group):
-            sentences.append(_sentence(best, group))
+    labels = labels_of(group.rows)
+    sentences = []
+    for model in group.models:
+        timed = [row for row in group.rows if row.decode and row.artifact.model == model]
+        sentences += [_sentence(row, group, labels[row.key]) for row in _telling(timed, group)]
     return [plain(sentence) for sentence in sentences]
+
+
+def _telling(timed: Sequence[Row], group: Group) -> list[Row]:
+    """Return the fastest row of a model, and where that isn't shown to be safe the fastest that is.
+
+    The baseline is what the sentence compares with; alone it is all there is to tell.
+    """
+    if not timed:
+        return []
+    fastest = max(timed, key=lambda row: (not row.is_baseline, _decode(row)))
+    safe = [row for row in timed if _is_safe(row, group) and _decode(row) < _decode(fastest)]
+    if not safe or _is_safe(fastest, group):
+        return [fastest]
+    best = max(safe, key=_decode)
+    return [fastest] if best.is_baseline else [fastest, best]
 
 
 def _decode(row: Row) -> float:
     return row.decode.value if row.decode else 0.0
-
-
-def _is_baseline(row: Row, group: Group) -> bool:
-    return group.baseline is not None and row.content == group.baseline.content
 
 
 def _is_safe(row: Row, group: Group) -> bool:
@@ -53,29 +63,32 @@ def _is_safe(row: Row, group: Group) -> bool:
     return bool(tasks) and all(task and task.no_worse == "holds" for task in tasks)
 
 
-def _sentence(row: Row, group: Group) -> str:
-    baseline = group.baseline
-    if baseline is None or _is_baseline(row, group) or row.decode_ratio is None:
+def _sentence(row: Row, group: Group, label: str) -> str:
+    baseline = group.baselines.get(row.artifact.model)
+    if baseline is None or row.is_baseline or row.decode_ratio is None:
         launches = f" ({counted(row.decode.n, 'launch', 'launches')})" if row.decode else ""
-        start = f"{row.level} generates {number(_decode(row))} tokens a second{launches}"
+        start = f"{label} generates {number(_decode(row))} tokens a second{launches}"
     else:
         space = _space(row, baseline.artifact.size_bytes)
-        start = f"{_speed_words(row, baseline.level)} in {space}"
+        other = baseline.level
+        if baseline.artifact.model != row.artifact.model:
+            other = baseline.artifact.name
+        start = f"{_speed_words(row, label, other)} in {space}"
     loss = _loss_words(row, group)
     return f"{start}; {loss}." if loss else f"{start}."
 
 
-def _speed_words(row: Row, baseline: str) -> str:
+def _speed_words(row: Row, label: str, baseline: str) -> str:
     ratio = row.decode_ratio
     if ratio is None:
-        return row.level
+        return label
     value = ratio.ratio.value
     if ratio.ratio.bounds is None:
-        return f"{row.level} looks {_times(value)} times as fast as {baseline} (no interval yet)"
+        return f"{label} looks {_times(value)} times as fast as {baseline} (no interval yet)"
     low, high = (_times(end, value) for end in ratio.ratio.bounds)
     if not ratio.is_shown:
-        return f"{row.level} can't be told from {baseline} in speed ({low} to {high} times)"
-    return f"{row.level} is {_times(value)} times as fast as {baseline} ({low} to {high})"
+        return f"{label} can't be told from {baseline} in speed ({low} to {high} times)"
+    return f"{label} is {_times(value)} times as fast as {baseline} ({low} to {high})"
 
 
 def _times(end: float, value: float | None = None) -> str:
@@ -98,7 +111,7 @@ def _space(row: Row, whole: int) -> str:
 def _loss_words(row: Row, group: Group) -> str:
     """Say what a row loses at the task where it loses most."""
     told = [task for name in group.tasks if (task := row.task(name)) and task.difference]
-    if not told or _is_baseline(row, group):
+    if not told or row.is_baseline:
         return ""
     worst = min(told, key=lambda task: task.difference.value if task.difference else 0.0)
     there = f" at {worst.task}" if len(group.tasks) > 1 else ""
@@ -123,15 +136,16 @@ def _short(points: float) -> str:
 
 
 def _without_speed(group: Group) -> list[str]:
+    labels = labels_of(group.rows)
     losses = [
-        f"{row.level} {words.removeprefix('it ')}"
+        f"{labels[row.key]} {words.removeprefix('it ')}"
         for row in group.rows
         if (words := _loss_words(row, group))
     ]
-    if losses and group.baseline:
-        return [plain(f"Against {group.baseline.level}, {'; '.join(losses)}.")]
+    if losses:
+        return [plain(f"Against {group.baseline_name}, {'; '.join(losses)}.")]
     far = [
-        (divergence.mean_kld.value, row.level)
+        (divergence.mean_kld.value, labels[row.key])
         for row in group.rows
         for divergence in row.divergences[:1]
         if divergence.mean_kld

@@ -161,7 +161,9 @@ def test_setting_is_measured_apart(edgebench: Shell, fakes: MakeFake) -> None:
     changed = edgebench.profile(*SPEED, "--set", "threads=2", "--set", "kv_type=q8_0")["f16"]
     assert (changed.settings.threads, changed.settings.kv_type) == (2, "q8_0")
     assert changed.case_id != plain.case_id
-    assert len(edgebench.json("compare", "--json")["grouped"]) == 2
+    compared = edgebench.json("compare", "--json")
+    assert len(compared["grouped"]) == 1
+    assert [row["used"] for row in compared["rows"]] == ["1 thread", "2 threads, kv_type=q8_0"]
 
 
 @pytest.mark.parametrize("fault", ["oom", "fail"])

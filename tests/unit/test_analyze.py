@@ -49,7 +49,7 @@ def one_group(runs: list[Run], baseline: str | None = None) -> Group:
 
 def decide(runs: list[Run], objective: Any = "decode", **limits: float) -> Pick:
     """Return the pick over the runs' only group."""
-    return pick(one_group(runs), Constraints(**limits), objective)
+    return pick([one_group(runs)], Constraints(**limits), objective)
 
 
 # rows
@@ -68,15 +68,24 @@ def test_speed_and_accuracy_of_one_artifact_make_one_row() -> None:
     [
         {"device": DeviceInfo(name="cpu", power_mode="15W")},
         {"runtime": make_runtime(build="another")},
-        {"runtime": make_runtime(threads=8)},
-        {"runtime": make_runtime(kv_type="q8_0")},
         {"device": DeviceInfo(name="cpu", board="another")},
     ],
 )
 def test_unlike_runs_are_never_pooled(changes: dict[str, Any]) -> None:
-    """Another power mode, build, setting or board is another row, in another group."""
+    """Another power mode, build or board is another row, in another group."""
     runs = [make_run(), make_run(**changes, run_id="run-2", case_id="other")]
     assert len(compare(summarize(runs))) == 2
+
+
+@pytest.mark.parametrize(
+    "changes", [{"runtime": make_runtime(threads=8)}, {"runtime": make_runtime(kv_type="q8_0")}]
+)
+def test_other_settings_are_other_rows_of_one_group(changes: dict[str, Any]) -> None:
+    """Threads and the KV cache's type are settings: an axis of the table."""
+    (group,) = compare(
+        summarize([make_run(), make_run(**changes, run_id="run-2", case_id="other")])
+    )
+    assert len({row.key for row in group.rows}) == 2
 
 
 def test_newest_run_of_a_case_counts() -> None:
@@ -98,7 +107,7 @@ def test_baseline_has_the_most_bits_unless_named() -> None:
     """f16 before q8_0; --baseline says otherwise; an unknown level is refused."""
     runs = levels(f16=10, q8_0=20)
     for named, level in ((None, "f16"), ("q8_0", "q8_0")):
-        chosen = one_group(runs, named).baseline
+        chosen = one_group(runs, named).baselines["tiny"]
         assert chosen
         assert chosen.level == level
     with pytest.raises(UsageError, match="no run of level 'q9_0'"):

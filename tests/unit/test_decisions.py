@@ -25,7 +25,7 @@ from support.builders import (
 from edgebench.analyze.compare import Group, compare
 from edgebench.analyze.pick import Constraints, Pick, pick
 from edgebench.analyze.rows import summarize
-from edgebench.cli.pick import one_group
+from edgebench.cli.pick import newest_groups
 from edgebench.errors import UsageError
 from edgebench.records.device import Conditions, DeviceInfo, Snapshot
 from edgebench.records.run import Run, RunError
@@ -88,8 +88,8 @@ def decide(
     **limits: float,
 ) -> Pick:
     """Pick as the command does."""
-    group = one_group(groups_of(runs, baseline), workload)
-    return pick(group, Constraints(**limits), objective, tasks)
+    groups = newest_groups(groups_of(runs, baseline), workload)
+    return pick(groups, Constraints(**limits), objective, tasks)
 
 
 # which run counts
@@ -202,9 +202,11 @@ def test_level_that_did_not_fit_is_told_where_it_would_be_the_baseline() -> None
     for created in (day(1), day(20)):
         lost = failed("f16", "oom", runtime=None, created=created)
         (group,) = groups_of([lost, *rest])
-        assert group.baseline
-        assert group.baseline.level == "q8_0"
-        assert any("f16 is not the baseline" in words for words in group.baseline.passed_over)
+        assert group.baselines
+        assert group.baselines["tiny"].level == "q8_0"
+        assert any(
+            "f16 is not the baseline" in words for words in group.baselines["tiny"].passed_over
+        )
         decision = decide([lost, *rest], max_accuracy_loss=0.05)
         assert (decision.decision, decision.artifact) == ("picked", "tiny-q8_0")
 
@@ -345,7 +347,7 @@ def test_compare_and_pick_say_the_same(lost: int, won: int) -> None:
     assert figures
     assert figures.difference
     assert figures.difference.bounds
-    judged = pick(group, Constraints(max_accuracy_loss=0.01), "memory").checks["tiny-q4_0"][0]
+    judged = pick([group], Constraints(max_accuracy_loss=0.01), "memory").checks["tiny-q4_0"][0]
     said = {"holds": "holds", "worse": "broken", "open": "open"}[figures.no_worse or "open"]
     # A pick may ask for a little more than 5 %, never for less.
     assert judged.verdict in (said, "open")

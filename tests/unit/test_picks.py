@@ -22,7 +22,7 @@ from edgebench.analyze.compare import compare
 from edgebench.analyze.pick import Constraints, Pick, pick
 from edgebench.analyze.rows import summarize
 from edgebench.cli.common import BYTES, JOULES, NATS, RATE, SHARE
-from edgebench.cli.pick import one_group
+from edgebench.cli.pick import newest_groups
 from edgebench.errors import UsageError
 from edgebench.records.accuracy import Divergence
 from edgebench.records.run import Run
@@ -88,7 +88,7 @@ def diverged(level: str, kld: float) -> Run:
 
 def decide(runs: Sequence[Run], objective: Any = "decode", **limits: float) -> Pick:
     """Pick as the command does."""
-    return pick(one_group(compare(summarize(runs)), None), Constraints(**limits), objective)
+    return pick(newest_groups(compare(summarize(runs)), None), Constraints(**limits), objective)
 
 
 ALIKE = ((90.5, 89.0, 91.0, 90.5, 92.0), (90.0, 91.0, 89.5, 90.8, 90.0))
@@ -269,12 +269,13 @@ def test_speed_at_the_limit_says_that_no_number_decides() -> None:
 # which runs
 
 
-def test_several_models_say_what_to_type() -> None:
-    """Two models are not judged together yet: the hint is a command."""
-    runs = [speed("q8_0", 20.0), make_run(artifact=make_artifact(model="other", level="q8_0"))]
-    with pytest.raises(UsageError, match="runs of 2 models are stored: other, tiny") as refused:
-        decide(runs)
-    assert "edgebench pick profiles/cpu/other.jsonl --device cpu" in refused.value.hint
+def test_models_are_judged_together() -> None:
+    """Of two models' levels the fastest is picked, and the other model's is told by its name."""
+    other = make_artifact(model="other", level="q8_0", name="other-q8_0", sha256="b" * 64)
+    runs = [speed("q8_0", 20.0), make_run(artifact=other, speed=make_speed(40.0))]
+    decision = decide(runs)
+    assert (decision.decision, decision.artifact) == ("picked", "other-q8_0")
+    assert set(decision.satisfying) == {"tiny-q8_0", "other-q8_0"}
 
 
 def test_pick_justifies_itself_in_json() -> None:
