@@ -23,7 +23,6 @@ from edgebench.analyze.pick import Constraints, Pick, pick
 from edgebench.analyze.rows import summarize
 from edgebench.cli.common import BYTES, JOULES, NATS, RATE, SHARE
 from edgebench.cli.pick import newest_groups
-from edgebench.errors import UsageError
 from edgebench.records.accuracy import Divergence
 from edgebench.records.run import Run
 from edgebench.records.speed import Memory
