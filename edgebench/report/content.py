@@ -37,6 +37,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()  # the statistics behind the figures, for who asks
 
     def without(self, index: int) -> Table:
         """Return the table without one column."""
@@ -64,6 +65,10 @@ class Section:
     verdict: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def brief(self) -> Section:
+        """Return the section without the statistics behind its figures."""
+        return replace(self, tables=tuple(replace(table, details=()) for table in self.tables))
 
 
 def _without(parts: Sequence[Part], index: int) -> tuple[Part, ...]:

@@ -34,7 +34,8 @@ def _table(table: Table) -> list[str]:
         *(_row([_one_line(cell) for cell in cells]) for cells in table.rows),
         "",
     ]
-    return lines + ([*(f"- {_escape(note)}" for note in table.notes), ""] if table.notes else [])
+    notes = (*table.notes, *table.details)
+    return lines + ([*(f"- {_escape(note)}" for note in notes), ""] if notes else [])
 
 
 def _one_line(cell: str) -> str:

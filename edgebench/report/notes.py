@@ -26,8 +26,18 @@ def main_notes(group: Group) -> list[str]:
         *_speed_notes(rows),
         *_energy_notes(rows),
         *(note for name in first for note in task_notes(rows, name)),
-        *(note for name in first for note in _difference_notes(rows, name)),
         *(note for name in first for note in no_worse_note(rows, name)),
+    ]
+
+
+def main_details(group: Group) -> list[str]:
+    """Return the statistics behind a group's main table."""
+    ratios = [row.decode_ratio for row in group.rows if row.decode_ratio]
+    first = group.tasks[:1]
+    told = ["Times as fast: by round, which both were measured in; 95 % intervals."]
+    return [
+        *(told if any(ratio.ratio.bounds for ratio in ratios) else []),
+        *(note for name in first for note in task_details(group.rows, name)),
     ]
 
 
@@ -54,15 +64,12 @@ def _speed_notes(rows: Sequence[Row]) -> list[str]:
     notes = []
     if counts[-1] >= 3:
         notes.append(
-            "Speed: medians over launches; beneath, where the same measurement lands when it is "
-            "made again, in 95 % of cases."
+            "Beneath a figure: where the same measurement lands when it is made again, in 95 % of "
+            "cases."
         )
     if counts[0] < 3:
         few = " or ".join(f"n={count}" for count in counts if count < 3)
         notes.append(f"{few}: so few launches tell no interval; --launches 5 does.")
-    ratios = [row.decode_ratio for row in rows if row.decode_ratio]
-    if any(ratio.ratio.bounds for ratio in ratios):
-        notes.append("Times as fast: by round, which both were measured in; 95 % intervals.")
     return notes
 
 
@@ -100,50 +107,73 @@ def task_notes(rows: Sequence[Row], name: str) -> list[str]:
         words += f"; {most.metric}"
     if most.clusters:
         words += f"; intervals by {most.clusters} clusters of items that share a context"
-    notes = [words + "; differences in points, paired on the same items, 5 % on each side."]
-    if any(task.race for task in tasks):
-        notes.append(
-            "Raced: items were asked until the loss was decided; intervals hold at any stopping "
-            "time."
-        )
+    notes = [f"{words}."]
     reasons: dict[str, list[str]] = {}
-    labels = labels_of(rows)
-    for row in rows:
+    for label, row in answer_labels(rows).items():
         task = row.task(name)
         if task and task.why_no_difference:
-            reasons.setdefault(task.why_no_difference, []).append(plain(labels[row.key], 60))
+            reasons.setdefault(task.why_no_difference, []).append(label)
     return notes + [
         f"No difference for {', '.join(levels)}: {plain(why)}." for why, levels in reasons.items()
     ]
 
 
-def _difference_notes(rows: Sequence[Row], name: str) -> list[str]:
-    labels = labels_of(rows)
-    shown = [
-        f"{plain(labels[row.key], 60)} differs (Holm: p = {task.p_holm:.2g})"
-        for row in rows
-        if (task := row.task(name)) and task.p_holm is not None and task.p_holm < 0.05
+def task_details(rows: Sequence[Row], name: str) -> list[str]:
+    """Say how a task's differences were judged, and how sure each judgement is."""
+    labels = answer_labels(rows)
+    tasks = {label: task for label, row in labels.items() if (task := row.task(name))}
+    if not tasks:
+        return []
+    notes = [
+        f"{plain(name, 40)}: differences in points, paired on the same items, 5 % on each side."
     ]
-    return [f"{'; '.join(shown)}."] if shown else []
+    if any(task.race for task in tasks.values()):
+        notes.append(
+            "Raced: items were asked until the loss was decided; intervals hold at any stopping "
+            "time."
+        )
+    shown = [
+        f"{label} differs (Holm: p = {task.p_holm:.2g})"
+        for label, task in tasks.items()
+        if task.p_holm is not None and task.p_holm < 0.05
+    ]
+    needed = [
+        f"{label} about {rounded(task.items_needed)}"
+        for label, task in tasks.items()
+        if task.no_worse == "open" and task.items_needed and not task.race
+    ]
+    raced = [
+        f"{label} {counted(task.race.items, 'item')}" for label, task in tasks.items() if task.race
+    ]
+    notes += [f"{'; '.join(shown)}."] if shown else []
+    notes += [f"More items that would decide: {'; '.join(needed)}."] if needed else []
+    return notes + ([f"The race took: {'; '.join(raced)}."] if raced else [])
 
 
 def no_worse_note(rows: Sequence[Row], name: str) -> list[str]:
     """Say in a line which levels lose no more than the margin, as far as the evidence goes."""
-    parts = []
+    told: dict[str, list[str]] = {"holds": [], "worse": [], "open": []}
     margin = None
-    labels = labels_of(rows)
-    for row in rows:
+    for label, row in answer_labels(rows).items():
         task = row.task(name)
-        if task is None or task.no_worse is None or task.margin is None:
-            continue
-        margin = task.margin
-        word = {"holds": "yes", "worse": "no", "open": "open"}[task.no_worse]
-        if task.race:
-            word += f" after {counted(task.race.items, 'item')}"
-        elif task.no_worse == "open" and task.items_needed:
-            word += f" (about {rounded(task.items_needed)} more items would decide)"
-        parts.append(f"{plain(labels[row.key], 60)} {word}")
-    return [f"Loses at most {point_words(margin)}: {'; '.join(parts)}."] if margin else []
+        if task and task.no_worse and task.margin is not None:
+            margin = task.margin
+            told[task.no_worse].append(label)
+    if margin is None:
+        return []
+    parts = [
+        f"{word} {', '.join(labels)}"
+        for word, labels in zip(("yes:", "no:", "open:"), told.values(), strict=True)
+        if labels
+    ]
+    return [f"Loses at most {point_words(margin)}? {'; '.join(parts)}."]
+
+
+def answer_labels(rows: Sequence[Row]) -> dict[str, Row]:
+    """Return a row for each artifact and arithmetic by its short name: threads change no answer."""
+    once = list({(row.content, row.arithmetic): row for row in reversed(rows)}.values())[::-1]
+    labels = labels_of(once)
+    return {plain(labels[row.key], 60): row for row in once}
 
 
 def rounded(count: int) -> int:

@@ -5,12 +5,12 @@ Knows groups and which tables they need. Draws nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from edgebench.analyze.baseline import Baseline
 from edgebench.analyze.compare import Group
-from edgebench.analyze.rows import Row, TaskFigures
+from edgebench.analyze.rows import TaskFigures
 from edgebench.records.accuracy import Divergence
 from edgebench.report.columns import FIGURES, Line, level_cell, model_cell
 from edgebench.report.content import Column, Section, Table
@@ -24,7 +24,16 @@ from edgebench.report.format import (
     points,
     with_interval,
 )
-from edgebench.report.notes import group_notes, main_notes, rounded, task_notes, text_notes
+from edgebench.report.notes import (
+    answer_labels,
+    group_notes,
+    main_details,
+    main_notes,
+    rounded,
+    task_details,
+    task_notes,
+    text_notes,
+)
 from edgebench.report.terminal import print_sections
 from edgebench.report.verdicts import verdict
 
@@ -39,9 +48,10 @@ def sections(groups: Iterable[Group]) -> list[Section]:
     return [_section(group) for group in groups]
 
 
-def print_groups(console: Console, groups: Iterable[Group]) -> None:
-    """Print a section for each group."""
-    print_sections(console, sections(groups))
+def print_groups(console: Console, groups: Iterable[Group], explain: bool = False) -> None:
+    """Print a section for each group, with the statistics behind its figures where asked."""
+    shown = sections(groups)
+    print_sections(console, shown if explain else [section.brief() for section in shown])
 
 
 def _section(group: Group) -> Section:
@@ -106,13 +116,14 @@ def _main_table(group: Group) -> list[Table]:
     lines = [Line(group, row, row.task(name)) for row in group.rows]
     rows = tuple(tuple(cell(line) for _, cell in shown) for line in lines)
     columns = tuple(Column(figure.header.format(**words), figure.rank) for figure, _ in shown)
-    table = Table("", columns, rows, tuple(main_notes(group))).filled()
+    notes, details = tuple(main_notes(group)), tuple(main_details(group))
+    table = Table("", columns, rows, notes, details).filled()
     told = {column.name for column in table.columns} - {"model", "level", "settings", "file"}
     return [table] if told or not group.texts else []
 
 
 def _task_table(group: Group, name: str) -> Table:
-    tasks = [(row, task) for row in _answered_once(group.rows) if (task := row.task(name))]
+    tasks = [(row, task) for row in answer_labels(group.rows).values() if (task := row.task(name))]
     margin = next((task.margin for _, task in tasks if task.margin is not None), group.margin)
     columns = (
         Column("model"),
@@ -123,12 +134,8 @@ def _task_table(group: Group, name: str) -> Table:
         Column(f"loses at most\n{point_words(margin)}", 2),
     )
     rows = tuple(_task_cells(Line(group, row, task), task) for row, task in tasks)
-    return Table(plain(name, 60), columns, rows, tuple(task_notes(group.rows, name)))
-
-
-def _answered_once(rows: Sequence[Row]) -> list[Row]:
-    """Return a row of each artifact and arithmetic: threads don't change answers."""
-    return list({(row.content, row.arithmetic): row for row in reversed(rows)}.values())[::-1]
+    notes, details = task_notes(group.rows, name), task_details(group.rows, name)
+    return Table(plain(name, 60), columns, rows, tuple(notes), tuple(details))
 
 
 def _task_cells(line: Line, task: TaskFigures) -> tuple[str, ...]:
@@ -158,7 +165,7 @@ def _text_table(group: Group, name: str) -> Table:
         Column("perplexity", 4),
         Column("bits a\nbyte", 1),
     )
-    answered = _answered_once(group.rows)
+    answered = answer_labels(group.rows).values()
     told = [(row, far) for row in answered for far in row.divergences if far.text == name]
     rows = tuple(
         (model_cell(Line(group, row)), level_cell(Line(group, row)), *_distances(far))

@@ -33,7 +33,7 @@ def print_sections(console: Console, sections: Iterable[Section]) -> None:
 def _print_table(console: Console, table: Table) -> None:
     fitted, dropped = fit(table, console.width)
     console.print(_grid(fitted))
-    for note in table.notes:
+    for note in (*table.notes, *table.details):
         console.print(Text(note))
     if dropped:
         console.print(
