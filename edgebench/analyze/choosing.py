@@ -138,10 +138,10 @@ def _energy(row: Row, other: Row) -> Lead | None:
     if not (row.energy and other.energy) or row.energy.source != other.energy.source:
         return None
     mine, theirs = row.energy.j_per_token, other.energy.j_per_token
-    return Lead(theirs.value / mine.value - 1, _intervals_apart(mine, theirs))
+    return Lead(theirs.value / mine.value - 1, intervals_apart(mine, theirs))
 
 
-def _intervals_apart(a: Estimate, b: Estimate) -> bool:
+def intervals_apart(a: Estimate, b: Estimate) -> bool:
     if a.bounds is None or b.bounds is None:
         return False
     return a.bounds.low > b.bounds.high or b.bounds.low > a.bounds.high
@@ -166,7 +166,7 @@ def _farther(mine: Estimate | None, theirs: Estimate | None) -> Lead:
     if mine is None or theirs is None:
         return Lead(math.inf if mine is None else -math.inf, is_shown=True)
     by = theirs.value / mine.value - 1 if mine.value > 0 else math.inf
-    return Lead(by, _intervals_apart(mine, theirs))
+    return Lead(by, intervals_apart(mine, theirs))
 
 
 def _accuracy(row: Row, other: Row, tasks: Sequence[str]) -> Lead | None:
