@@ -141,6 +141,33 @@ def _nats(text: str) -> float | None:
     return float(re.sub(r"\s*nats?$", "", text.strip()))
 
 
+_SPAN = re.compile(r"\s*([\d.]+)\s*(s|min|h|d|w)\s*", re.ASCII)
+_SPAN_S = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+
+
+def _span(text: str) -> float | None:
+    # A bare number is refused: 7 could mean seconds or days.
+    match = _SPAN.fullmatch(text)
+    seconds = float(match[1]) * _SPAN_S[match[2]] if match else None
+    return seconds if seconds is None or seconds < 1e9 else None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file whole or not at all; raise UsageError where it can't be written."""
+    import os
+
+    from edgebench.errors import UsageError
+
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except (OSError, ValueError) as error:
+        part.unlink(missing_ok=True)
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"can't write {path}: {why}", hint="give another file name") from None
+
+
 BYTES = Unit("size", _bytes, "6GiB")
 SECONDS = Unit("time", _seconds, "2s or 300ms")
 JOULES = Unit("energy", _joules, "0.5J or 500mJ")
@@ -148,3 +175,4 @@ SHARE = Unit("share", _share, "1%")
 LOSS = Unit("loss", _loss, "1% or 1pt")
 RATE = Unit("rate", _rate, "10 or 10tok/s")
 NATS = Unit("divergence", _nats, "0.01")
+SPAN = Unit("time span", _span, "20min, 12h or 7d")

@@ -2,29 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgebench.cli.common import LOSS, common
+from edgebench.cli.common import LOSS, SHARE, SPAN, common
 
 if TYPE_CHECKING:
     from edgebench.analyze.compare import Group
+    from edgebench.analyze.rows import Row
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was typed."""
+
+    paths: tuple[Path, ...]
+    devices: tuple[str, ...]
+    baseline: str | None
+    against: str | None
+    since: float | None
+    fail_on_regression: float | None
+    margin: float
+    layout: str
+    explain: bool
+    output: Path | None
+    as_json: bool
 
 
 @click.command("compare")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--device", help="Only runs of this device.")
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    metavar="NAME",
+    help="Only runs of this device or family; given several times, they stand side by side.",
+)
 @click.option(
     "--baseline",
     metavar="LEVEL",
     help="The level to compare with; by default the checkpoint, else the most bits a weight.",
 )
 @click.option(
+    "--against",
+    metavar="ARTIFACT|PATH",
+    help="An artifact that all are held against, or a file or folder of earlier runs.",
+)
+@click.option(
+    "--since",
+    type=SPAN,
+    help="Hold the runs of this time, such as 7d, against those before it.",
+)
+@click.option(
+    "--fail-on-regression",
+    type=SHARE,
+    metavar="5%",
+    help="Exit 1 where something is shown to be worse than before, by more than this.",
+)
+@click.option(
     "--format",
     "layout",
-    type=click.Choice(["table", "markdown", "csv", "json"]),
+    type=click.Choice(["table", "markdown", "csv", "json", "model-card"]),
     default="table",
     show_default=True,
 )
@@ -35,47 +77,136 @@ if TYPE_CHECKING:
     show_default=True,
     help="The loss of accuracy that a level is asked to stay within.",
 )
+@click.option("--explain", is_flag=True, help="Add the statistics behind the figures.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
 @common
-def command(
-    paths: tuple[Path, ...],
-    device: str | None,
-    baseline: str | None,
-    margin: float,
-    layout: str,
-    as_json: bool,
-) -> None:
-    """Set stored runs side by side, with paired differences between levels.
+def command(**typed: Any) -> int:
+    """Set stored runs side by side: models, levels, formats and settings, each with its loss.
 
     PATHS are files and folders of runs, in any order; profiles by default. Of several runs of one
-    case the newest counts. Runs of other machines, settings, power modes or builds stand in tables
-    of their own.
+    case the newest counts. Runs of other machines, power modes or builds stand in tables of their
+    own. Against a path, or since a time, it says what changed beyond noise instead.
 
     \b
     Examples:
       edgebench compare
       edgebench compare profiles/cpu --baseline q8_0 --format markdown
+      edgebench compare --against last-week --fail-on-regression 5%
     """
-    from edgebench.analyze.compare import compare
+    from edgebench.errors import UsageError
+
+    options = Options(**typed)
+    earlier = options.against is not None and Path(options.against).exists()
+    if earlier and options.since is not None:
+        raise UsageError("--since and --against a path both name the earlier runs", hint="type one")
+    if earlier or options.since is not None:
+        return _changes(options)
+    if options.fail_on_regression is not None:
+        raise UsageError(
+            "--fail-on-regression needs earlier runs",
+            hint="add --against PATH, or --since 7d",
+        )
+    return _compare(options)
+
+
+def _rows(paths: Sequence[Path], options: Options) -> list[Row]:
     from edgebench.cli.stored import stored_rows
 
-    groups = compare(stored_rows(paths, device), baseline, margin)
-    if as_json or layout == "json":
-        click.echo(_as_json(groups))
+    return stored_rows(paths, options.devices)
+
+
+def _compare(options: Options) -> int:
+    from edgebench.analyze.compare import compare
+
+    rows = _rows(options.paths, options)
+    groups = compare(rows, options.baseline, options.margin, options.against)
+    layout = "json" if options.as_json else options.layout
+    if layout == "json":
+        _write(_as_json(groups), options)
     elif layout == "csv":
         from edgebench.report.csv_file import as_csv
 
-        click.echo(as_csv(groups), nl=False)
-    elif layout == "markdown":
-        from edgebench.report.markdown import as_markdown
+        _write(as_csv(groups), options)
+    elif layout == "model-card":
+        from edgebench.report.model_card import as_model_card
+
+        _write(as_model_card(groups), options)
+    else:
+        from edgebench.report.boards import side_by_side
         from edgebench.report.tables import sections
 
-        click.echo(as_markdown(sections(groups)), nl=False)
+        _show([*side_by_side(groups), *sections(groups)], options)
+    return 0
+
+
+def _changes(options: Options) -> int:
+    import datetime
+
+    from edgebench.analyze.changes import changes_between
+    from edgebench.analyze.rows import summarize
+    from edgebench.cli.stored import chosen_rows, stored_runs
+    from edgebench.report.changes import changes_section
+
+    runs = stored_runs(options.paths)
+    if options.since is not None:
+        from edgebench.analyze.setups import when
+
+        now = datetime.datetime.now(datetime.timezone.utc)
+        start = now - datetime.timedelta(seconds=options.since)
+        earlier = [run for run in runs if when(run) < start]
+        later = [run for run in runs if when(run) >= start]
     else:
-        from rich.console import Console
+        earlier, later = stored_runs([Path(options.against or "")]), runs
+    before, after = (
+        chosen_rows(summarize(part), options.devices) if part else [] for part in (earlier, later)
+    )
+    changes = changes_between(before, after)
+    least = options.fail_on_regression
+    failed = changes.regressions(least) if least is not None else []
+    if options.as_json or options.layout == "json":
+        import json
 
-        from edgebench.report.tables import print_groups
+        told = {
+            **changes.model_dump(mode="json"),
+            "regressions": [change.model_dump(mode="json") for change in failed],
+        }
+        _write(json.dumps(told), options)
+    else:
+        _show([changes_section(changes, least, options.explain)], options)
+    return 1 if failed else 0
 
-        print_groups(Console(), groups)
+
+def _show(shown: Sequence[Any], options: Options) -> None:
+    """Print sections on the terminal, or write them in a document's form."""
+    if not options.explain:
+        shown = [section.brief() for section in shown]
+    if options.layout == "markdown":
+        from edgebench.report.markdown import as_markdown
+
+        return _write(as_markdown(shown), options)
+    from rich.console import Console
+
+    from edgebench.report.terminal import print_sections
+
+    if options.output is None:
+        print_sections(Console(), shown)
+        return None
+    import io
+
+    out = io.StringIO()
+    print_sections(Console(file=out, width=120), shown)
+    return _write(out.getvalue(), options)
+
+
+def _write(text: str, options: Options) -> None:
+    """Print a document, or write it to the file that was named, whole or not at all."""
+    if options.output is None:
+        click.echo(text, nl=not text.endswith("\n"))
+        return
+    from edgebench.cli.common import write_whole
+
+    write_whole(options.output, text)
+    click.echo(f"written to {options.output}", err=True)
 
 
 def _as_json(groups: list[Group]) -> str:

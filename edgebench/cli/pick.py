@@ -98,7 +98,7 @@ def command(**typed: Any) -> int:
     from edgebench.cli.stored import stored_rows
 
     options = Options(**typed)
-    groups = compare(stored_rows(options.paths, options.device), options.baseline)
+    groups = compare(stored_rows(options.paths, [options.device]), options.baseline)
     chosen = newest_groups(groups, options.workload)
     decision = pick(chosen, options.constraints, options.objective, options.tasks)
     if options.as_json:

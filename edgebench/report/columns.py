@@ -73,7 +73,7 @@ def _settings_cell(line: Line) -> str:
     return settings_apart(line.group.rows)[line.row.key].replace(", ", "\n")
 
 
-def _energy_cell(line: Line) -> str:
+def energy_cell(line: Line) -> str:
     energy = line.row.energy
     return SIGNS.get(energy.kind, "") + with_interval(energy.j_per_token) if energy else ""
 
@@ -170,7 +170,7 @@ FIGURES: tuple[Figure, ...] = (
         lambda line: line.row.energy.j_per_token if line.row.energy else None,
         bounds="energy",
         header="energy\nJ/tok",
-        cell=_energy_cell,
+        cell=energy_cell,
         rank=4,
     ),
     Figure("energy_kind", lambda line: line.row.energy.kind if line.row.energy else None),
