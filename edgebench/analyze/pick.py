@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from edgebench.analyze.advice import Advice, advise, cannot_show, measure_speed, profile
+from edgebench.analyze.advice import Advice, advise, answers_of_all, cannot_show, measure_speed
 from edgebench.analyze.choosing import (
     ASPECTS,
     Aspect,
@@ -29,7 +29,7 @@ from edgebench.analyze.reasons import Chosen, reason_words
 from edgebench.analyze.rows import Row
 from edgebench.errors import UsageError, nearest
 from edgebench.records.base import Estimate, Record, Text
-from edgebench.stats.selection import Alphas, share_alpha
+from edgebench.stats.selection import ALPHA, Alphas, share_alpha
 
 __all__ = ["Constraints", "Pick", "pick"]
 
@@ -100,12 +100,14 @@ def pick(
     constraints: Constraints,
     objective: Objective = "decode",
     tasks: Sequence[str] = (),
+    alpha: float = ALPHA,
 ) -> Pick:
     """Judge the rows of groups, one a device; each of `tasks` is a constraint, all by default.
 
-    Raises UsageError on a task that no row knows.
+    `alpha` is how often the pick may be wrong. Raises UsageError on a task that no row knows.
     """
-    return _Judge(groups, constraints, objective, _tasks(groups, tasks)).decide(bool(tasks))
+    judge = _Judge(groups, constraints, objective, _tasks(groups, tasks), alpha)
+    return judge.decide(bool(tasks))
 
 
 def _tasks(groups: Sequence[Group], named: Sequence[str]) -> tuple[str, ...]:
@@ -130,8 +132,9 @@ class _Judge:
         limits: Constraints,
         objective: Objective,
         tasks: tuple[str, ...],
+        alpha: float,
     ) -> None:
-        self.groups, self.objective, self.tasks = groups, objective, tasks
+        self.groups, self.objective, self.tasks, self.alpha = groups, objective, tasks, alpha
         self.rows = [row for group in groups for row in group.rows]
         self.names = names_of(self.rows)
         texts = tuple(dict.fromkeys(text for group in groups for text in group.texts))
@@ -211,12 +214,12 @@ class _Judge:
 
     def _judge(self, rows: Sequence[Row]) -> None:
         """Check every row: first what is broken, then what holds, as strictly as contenders ask."""
-        first = share_alpha(len(rows), self.question.count)
+        first = share_alpha(len(rows), self.question.count, self.alpha)
         checks = {row.key: checks_of(row, self.question, first) for row in rows}
         contenders = [
             row for row in rows if all(check.verdict != "broken" for check in checks[row.key])
         ]
-        shared = share_alpha(len(contenders), self.question.count)
+        shared = share_alpha(len(contenders), self.question.count, self.alpha)
         # One of several that can't be told apart is taken for other reasons than the objective.
         alike = max((self._alike_to(row, contenders) for row in contenders), default=1)
         strict = Alphas(
@@ -295,7 +298,7 @@ class _Judge:
         return [self._next(row, check) for check in self._of(row, "open")]
 
     def _next(self, row: Row, check: Check) -> Next:
-        message, advice = advise(row, check, self._baseline_row(row))
+        message, advice = advise(row, check, self._baseline_row(row), self.alpha)
         task = row.task(check.about)
         if task and check.estimate and check.estimate.value >= 0:
             beforehand = cannot_show(task, check.limit)
@@ -329,8 +332,7 @@ class _Judge:
         elif self.objective == "accuracy":
             missing = [name for name in self.tasks if not row.task(name)] or ["basics"]
             message = f"{', '.join(missing)} was not measured"
-            command = profile([row], workload="none", tasks=",".join(missing))
-            advice = Advice(command=command)
+            advice = answers_of_all([row], missing)
         else:
             advice = measure_speed(row)
         return Next(

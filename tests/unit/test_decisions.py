@@ -442,9 +442,10 @@ def test_fewer_than_five_launches_decide_no_speed() -> None:
     (it,) = decision.measure_next
     assert it.advice
     assert it.advice.command == (
-        "edgebench profile /models --device cpu --workload short --tasks none --launches 5"
+        "edgebench profile /models --device cpu --workload short --tasks none "
+        "--repetitions 5 --launches 5"
     )
-    assert it.advice.takes_s == pytest.approx(50)
+    assert it.advice.takes_s == pytest.approx(10)  # four of the five are stored
 
 
 def test_run_of_0_1_has_one_launch_and_no_interval() -> None:

@@ -235,7 +235,7 @@ def test_task_that_was_not_measured_is_a_command() -> None:
     decision = decide(runs, max_accuracy_loss=0.02)
     (it,) = decision.measure_next
     assert it.advice
-    assert re.match(r"edgebench profile .* --tasks basics$", it.advice.command)
+    assert re.match(r"edgebench profile .* --tasks basics --race --tolerance 2%$", it.advice.command)
     assert "To decide, type:" in pick_lines(decision)
 
 
