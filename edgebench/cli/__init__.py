@@ -22,6 +22,7 @@ COMMANDS = {
     "profile": ("edgebench.cli.profile", "Measure speed, memory, energy and accuracy."),
     "compare": ("edgebench.cli.compare", "Set stored runs side by side."),
     "pick": ("edgebench.cli.pick", "Pick the artifact that fits your constraints."),
+    "list": ("edgebench.cli.inventory", "List the artifacts, runs and caches that are here."),
     "tasks": ("edgebench.cli.tasks", "List accuracy tasks, or make and check task files."),
     "schema": ("edgebench.cli.schema", "Print the JSON Schema of a run."),
 }

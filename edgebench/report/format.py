@@ -85,6 +85,24 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def size(count_bytes: float) -> str:
+    """Return bytes in the unit that fits: 812 B, 4.2 KiB, 257 MiB, 3.1 GiB."""
+    for unit in ("B", "KiB", "MiB"):
+        if count_bytes < 1000:
+            return f"{count_bytes:.0f} B" if unit == "B" else f"{number(count_bytes)} {unit}"
+        count_bytes /= 1024
+    return f"{number(count_bytes)} GiB"
+
+
+def age(seconds: float) -> str:
+    """Return how long ago something was: 5 min, 3 h, 12 d."""
+    if seconds < 90:
+        return "now"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} d"
+
+
 def plain(text: str, limit: int = 400) -> str:
     """Return text that came from elsewhere without control characters, cut to `limit`."""
     return "".join(char if char.isprintable() else " " for char in text)[:limit]

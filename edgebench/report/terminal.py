@@ -16,8 +16,13 @@ from edgebench.report.content import Section, Table
 GAP = 1  # columns of space between two cells
 
 
-def print_sections(console: Console, sections: Iterable[Section]) -> None:
-    """Print each section: title, facts, verdict, tables with their notes."""
+def print_sections(
+    console: Console, sections: Iterable[Section], whole: str = "--format markdown"
+) -> None:
+    """Print each section: title, facts, verdict, tables with their notes.
+
+    `whole` is the option that leaves no column out.
+    """
     for index, section in enumerate(sections):
         if index:
             console.print()
@@ -25,12 +30,12 @@ def print_sections(console: Console, sections: Iterable[Section]) -> None:
         for line in (*section.facts, *section.verdict):
             console.print(Text(line))
         for table in section.tables:
-            _print_table(console, table)
+            _print_table(console, table, whole)
         for note in section.notes:
             console.print(Text(note))
 
 
-def _print_table(console: Console, table: Table) -> None:
+def _print_table(console: Console, table: Table, whole: str) -> None:
     fitted, dropped = fit(table, console.width)
     console.print(_grid(fitted))
     for note in (*table.notes, *table.details):
@@ -39,7 +44,7 @@ def _print_table(console: Console, table: Table) -> None:
         console.print(
             Text(
                 f"Left out to fit {console.width} columns: {', '.join(dropped)}; a wider window "
-                "or --format markdown shows all."
+                f"or {whole} shows all."
             )
         )
 
