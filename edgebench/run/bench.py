@@ -42,6 +42,7 @@ class Bench:
     observer: Observer
     timeout_s: float
     stored: Mapping[str, Run] = field(default_factory=dict)  # good runs there already, by case id
+    begun: Mapping[str, Run] = field(default_factory=dict)  # those of too few launches, to go on
 
     def case_id(self, case: Case) -> str:
         """Return a case's id with the runtime that the device has.

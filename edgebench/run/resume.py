@@ -1,11 +1,12 @@
 """Which cases need not be measured again: those whose good run is stored, from this machine.
 
-Knows what makes a stored run good enough for what was asked now.
+Knows what makes a stored run good enough for what was asked now, and whose launches a new run may
+go on from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from edgebench.plan.cases import Case, SpeedCase
 from edgebench.records.device import DeviceInfo
@@ -19,17 +20,37 @@ def resumable(runs: Iterable[Run], cases: Sequence[Case], bench: Bench) -> dict[
     It is where it went well, on this machine, with as many launches as are wanted now.
     """
     wanted = {bench.case_id(case): case for case in cases}
+    return {
+        name: run
+        for name, run in _newest_good(runs, wanted, bench).items()
+        if _launches(run) >= _wanted(wanted[name])
+    }
+
+
+def begun(runs: Iterable[Run], cases: Sequence[Case], bench: Bench) -> dict[str, Run]:
+    """Return the newest run of each case of speed whose launches are a part of those wanted now.
+
+    Each launch must have timed the workload as often as is wanted now.
+    """
+    wanted = {bench.case_id(case): case for case in cases if isinstance(case, SpeedCase)}
+    return {
+        name: run
+        for name, run in _newest_good(runs, wanted, bench).items()
+        if 0 < _launches(run) < _wanted(wanted[name])
+        and run.workload
+        and run.workload.repetitions == wanted[name].workload.repetitions
+    }
+
+
+def _newest_good(runs: Iterable[Run], wanted: Container[str], bench: Bench) -> dict[str, Run]:
+    """Return the newest run of each case on this machine, where that one went well."""
     newest: dict[str, Run] = {}
     for run in runs:
         if run.case_id in wanted and _is_here(run.device, bench.device_info):
             held = newest.get(run.case_id)
             if held is None or run.created >= held.created:
                 newest[run.case_id] = run
-    return {
-        name: run
-        for name, run in newest.items()
-        if run.status == "ok" and _launches(run) >= _wanted(wanted[name])
-    }
+    return {name: run for name, run in newest.items() if run.status == "ok"}
 
 
 def _is_here(stored: DeviceInfo, here: DeviceInfo) -> bool:

@@ -3,6 +3,10 @@
 A launch is a worker process of its own, alone on the machine, so that an interval over launches
 holds what differs from one start of a program to the next. A launch beside which other programs
 worked is measured again; levels whose launches lie far apart get further ones.
+
+A case that was begun goes on: its new run holds the launches that are stored and the new ones, each
+with the name of its own round, so that it is still compared with levels that were measured beside
+it. Launches under other conditions (governor, clocks, battery, another build) are left behind.
 Knows no figures but those that say whether to measure again.
 """
 
@@ -18,13 +22,17 @@ from edgebench.figures.energy import energies, joined
 from edgebench.figures.noise import disturbed, noise_warnings, unsteady
 from edgebench.figures.speed import largest_memory, speed_of
 from edgebench.plan.cases import SpeedCase
-from edgebench.records.device import Conditions
+from edgebench.records.device import Conditions, Snapshot
 from edgebench.records.energy import Timeline
-from edgebench.records.messages import MeasureSpeed, SpeedResult
+from edgebench.records.messages import MeasureSpeed, Opened, SpeedResult
+from edgebench.records.run import Run
 from edgebench.records.speed import Launch
 from edgebench.run.bench import Bench
 from edgebench.run.case import CaseRun, Figures
 from edgebench.run.transports import WorkerError
+
+# Under others of these a launch is of another set-up.
+CONDITIONS = ("governor", "power_mode", "clocks_fixed", "on_battery")
 
 
 def measure_rounds(cases: Sequence[SpeedCase], bench: Bench, retries: int) -> None:
@@ -33,8 +41,8 @@ def measure_rounds(cases: Sequence[SpeedCase], bench: Bench, retries: int) -> No
     order = random.Random(sweep)  # seeded by what each launch's round records
     levels = [SpeedRun(case, bench, retries) for case in cases]
     try:
-        for number in range(max((case.workload.launches for case in cases), default=0)):
-            due = [level for level in levels if number < level.case.workload.launches]
+        for number in range(max((level.wanted for level in levels), default=0)):
+            due = [level for level in levels if number < level.wanted]
             _round(due, f"{sweep}-{number}", order)
         for number in range(retries):
             again = [level for level in levels if level.is_unsteady]
@@ -61,10 +69,15 @@ class SpeedRun:
     discarded: int = 0
 
     def __post_init__(self) -> None:
-        """Begin nothing yet."""
+        """Take what is stored of the case; begin nothing yet."""
         self._run = CaseRun(self.case, self.bench)
         self._energy_reason: str | None = None
-        self._stored = False
+        self._stored = self._has_measured = False
+        self._earlier = self.bench.begun.get(self._run.id)
+        if self._earlier and self._earlier.speed:
+            self.launches = list(self._earlier.speed.launches)
+            self.timelines = list(self._earlier.timelines)
+        self.wanted = self.case.workload.launches - len(self.launches)
 
     @property
     def is_unsteady(self) -> bool:
@@ -97,6 +110,9 @@ class SpeedRun:
             result = self._run.ask(MeasureSpeed(workload=work), SpeedResult)
         finally:
             self._run.close()
+        if not self._has_measured and self._earlier and not self._goes_on(self._earlier, opened):
+            self.launches, self.timelines = [], []
+        self._has_measured = True
         trials = result.trials
         self.launches.append(
             Launch(
@@ -121,12 +137,21 @@ class SpeedRun:
         self._energy_reason = result.energy_reason
         self.bench.observer.ticked(self.case, len(self.launches), work.launches)
 
+    def _goes_on(self, run: Run, opened: Opened) -> bool:
+        """Return whether a stored run's build, threads and conditions are those of now."""
+        then = run.speed.launches[-1].before if run.speed else Snapshot()
+        alike = [getattr(then, name) == getattr(opened.before, name) for name in CONDITIONS]
+        if opened.runtime != run.runtime or not all(alike):
+            return False
+        self._run.add_time(run.wall_s)
+        return True
+
     def _drop_last_timelines(self) -> None:
         self.timelines = self._before_last
 
     def finish(self) -> None:
         """Store the run, once; a case that never began is not stored."""
-        if self._stored or not (self.launches or self._run.failure):
+        if self._stored or not (self._has_measured or self._run.failure):
             return
         self._stored = True
         self._run.store(self._figures())
