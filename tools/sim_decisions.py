@@ -25,7 +25,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from support.builders import make_accuracy, make_artifact, make_launch, make_run, make_speed
 
-from edgebench.analyze.choosing import Objective
 from edgebench.analyze.compare import compare
 from edgebench.analyze.pick import Constraints, pick
 from edgebench.analyze.rows import summarize
@@ -67,7 +66,7 @@ class Setting:
     name: str
     levels: tuple[Level, ...]
     constraints: Constraints
-    objective: Objective = "decode"
+    objective: str = "decode"
     launches: int = 5
     items: int = 1000
     noise: Noise = field(default_factory=Noise)

@@ -1,7 +1,7 @@
 """Which of two rows is better in one respect, and whether that is shown or only looks so.
 
-Knows launches, rounds, items, joules and bytes. A row without the figure is not compared. Knows no
-constraints.
+Knows launches, rounds, items, joules and bytes. A row without the figure is not compared. Weighing
+several respects is `weights.py`'s. Knows no constraints.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from edgebench.records.base import Estimate
 from edgebench.stats.launches import bound_above, bound_below, ratio_p
 from edgebench.stats.loss import difference_p, loses_at_most
 
-Objective = Literal["decode", "energy", "memory", "accuracy"]
 Aspect = Literal["decode", "prefill", "memory", "energy", "accuracy", "divergence"]
 ASPECTS: tuple[Aspect, ...] = (
     "accuracy",
@@ -46,11 +45,12 @@ MATTERS: dict[Aspect, float] = {
 class Lead:
     """How one row stands to another in one respect: 0.1 is better by 10 % (accuracy: in points).
 
-    `is_shown`: that it is better, or worse, is more than chance.
+    `is_shown`: that it is better, or worse, is more than chance; `p_value` where a test says so.
     """
 
     by: float
     is_shown: bool
+    p_value: float | None = None
 
     @property
     def is_better(self) -> bool:
@@ -100,18 +100,19 @@ def value_of(aspect: Aspect, row: Row, tasks: Sequence[str]) -> float | None:
 def _speed(mine: SpeedFigures | None, theirs: SpeedFigures | None, decode: bool) -> Lead | None:
     if mine is None or theirs is None:
         return None
-    ours, others = _by_round(mine, decode), _by_round(theirs, decode)
+    ours, others = by_round(mine, decode), by_round(theirs, decode)
     first, second = (mine.decode, theirs.decode) if decode else (mine.prefill, theirs.prefill)
     by = first.value / second.value - 1
     p_value = ratio_p(ours, others)
     if p_value is not None:
-        return Lead(by, p_value < LEVEL and by != 0)
+        return Lead(by, p_value < LEVEL and by != 0, p_value)
     # Not measured in turn: told apart only where their bounds do not meet.
     samples = list(ours.values()), list(others.values())
     return Lead(by, by != 0 and _apart(*(samples if by > 0 else samples[::-1])))
 
 
-def _by_round(speed: SpeedFigures, decode: bool) -> dict[str, float]:
+def by_round(speed: SpeedFigures, decode: bool) -> dict[str, float]:
+    """Return each launch's speed by its round."""
     return {
         launch.round: launch.decode_tokens_per_s if decode else launch.prefill_tokens_per_s
         for launch in speed.launches
@@ -176,17 +177,30 @@ def _accuracy(row: Row, other: Row, tasks: Sequence[str]) -> Lead | None:
     if not told or len(told) < len(tasks):
         return None
     by = sum(mine.accuracy.value - theirs.accuracy.value for mine, theirs in told) / len(told)
-    shared = [_shared(mine, theirs) for mine, theirs in told]
-    if any(pair is None for pair in shared):
+    both = [_shared(mine, theirs) for mine, theirs in told]
+    shared = [answers for answers in both if answers is not None]
+    if len(shared) < len(both):
         return Lead(by, is_shown=False)
-    both = [pair for pair in shared if pair is not None]
-    if len(both) == 1:
-        ours, others, clusters = both[0]
-        return Lead(by, by != 0 and difference_p(ours, others, clusters) < LEVEL)
-    halves = [_half_width(ours, others) for ours, others, _ in both]
-    reach = math.sqrt(sum(half**2 for half in halves)) / len(both)
-    clustered = any(clusters is not None for _, _, clusters in both)
-    return Lead(by, abs(by) > reach and not clustered)
+    if len(shared) == 1:
+        ours, others, clusters = shared[0]
+        p_value = difference_p(ours, others, clusters)
+        return Lead(by, by != 0 and p_value < LEVEL, p_value)
+    return Lead(by, abs(by) > _reach(shared))
+
+
+def accuracy_reach(row: Row, other: Row, tasks: Sequence[str]) -> float | None:
+    """Return how far the mean difference may lie from the one seen, at 95 %; None: unknown."""
+    both = [
+        _shared(mine, theirs)
+        for name in tasks
+        if (mine := row.task(name)) and (theirs := other.task(name))
+    ]
+    shared = [answers for answers in both if answers is not None]
+    return _reach(shared) if shared and len(shared) == len(tasks) else None
+
+
+def _reach(shared: Sequence[Answers]) -> float:
+    return math.sqrt(math.fsum(_half_width(answers) ** 2 for answers in shared)) / len(shared)
 
 
 def _shared(mine: TaskFigures, theirs: TaskFigures) -> Answers | None:
@@ -194,10 +208,10 @@ def _shared(mine: TaskFigures, theirs: TaskFigures) -> Answers | None:
     return between(*items) if items else None
 
 
-def _half_width(ours: Sequence[bool], theirs: Sequence[bool]) -> float:
-    judged = loses_at_most(ours, theirs, None, 0.0, LEVEL / 2)
+def _half_width(answers: Answers) -> float:
+    judged = loses_at_most(*answers, 0.0, LEVEL / 2)
     low, high = judged.difference.bounds or (-1.0, 1.0)
-    return (high - low) / 2
+    return max(high - judged.difference.value, judged.difference.value - low)
 
 
 def front(rows: Sequence[Row], tasks: Sequence[str], aspects: Sequence[Aspect]) -> list[Row]:

@@ -9,113 +9,54 @@ smaller. How often each test may err is `stats/selection.py`'s.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
-from edgebench.analyze.advice import Advice, advise, answers_of_all, cannot_show, measure_speed
-from edgebench.analyze.choosing import (
-    ASPECTS,
-    Aspect,
-    Objective,
-    front,
-    lead,
-    reasons_to_prefer,
-    value_of,
-)
+from edgebench.analyze.advice import advise, answers_of_all, cannot_show, measure_speed
+from edgebench.analyze.choosing import Aspect, Lead, front, reasons_to_prefer, value_of
 from edgebench.analyze.compare import Group
-from edgebench.analyze.constraints import Check, Constraints, Name, Question, checks_of
+from edgebench.analyze.constraints import Check, Constraints, Question, checks_of
+from edgebench.analyze.decision import Aside, Next, Pick, Rejection
 from edgebench.analyze.divergences import standing_out
+from edgebench.analyze.losers import Standing, losers_of, winner_of
 from edgebench.analyze.names import names_of
 from edgebench.analyze.reasons import Chosen, reason_words
 from edgebench.analyze.rows import Row
+from edgebench.analyze.weights import Objective
 from edgebench.errors import UsageError, nearest
-from edgebench.records.base import Estimate, Record, Text
 from edgebench.stats.selection import ALPHA, Alphas, share_alpha
 
-__all__ = ["Constraints", "Pick", "pick"]
+__all__ = ["Constraints", "Next", "Pick", "Rejection", "pick"]
 
 SMALL_LEAD = 0.05  # of an open rival: too little to leave the question open for
 ALIKE = 0.01  # a smaller lead counts for nothing, shown or not
-# Speed and energy are measured in the very same launches.
-_OF_LAUNCHES: tuple[Name, ...] = ("min-decode", "max-ttft", "max-energy")
-SHARED: dict[Objective, tuple[Name, ...]] = {
-    "decode": _OF_LAUNCHES,
-    "energy": _OF_LAUNCHES,
-    "memory": ("max-memory",),
-    "accuracy": ("max-accuracy-loss",),
-}
-
-
-class Rejection(Record):
-    """Why an artifact can't be taken."""
-
-    artifact: Text
-    constraint: Text
-    estimate: Estimate | None = None
-    limit: float | None = None
-    about: Text = ""
-    reason: Text = ""
-
-
-class Next(Record):
-    """A question that is open, and what to type so that it closes."""
-
-    artifact: Text
-    constraint: Text
-    message: Text
-    about: Text = ""
-    estimate: Estimate | None = None
-    limit: float | None = None
-    advice: Advice | None = None
-
-
-class Aside(Record):
-    """An artifact that was not considered, and why."""
-
-    artifact: Text
-    reason: Text
-
-
-class Pick(Record):
-    """The decision, and why."""
-
-    decision: Literal["picked", "none", "undecided"]
-    artifact: Text | None
-    sha256: Text | None
-    objective: Text
-    tasks: tuple[Text, ...]
-    baseline: Text | None
-    satisfying: tuple[Text, ...]
-    pareto: tuple[Text, ...]
-    rejected: tuple[Rejection, ...]
-    measure_next: tuple[Next, ...]
-    left_open: tuple[Next, ...]
-    left_out: tuple[Aside, ...]
-    reason: Text
-    warnings: tuple[Text, ...]
-    checks: dict[str, tuple[Check, ...]]
 
 
 def pick(
     groups: Sequence[Group],
     constraints: Constraints,
-    objective: Objective = "decode",
+    objective: Objective | str = "decode",
     tasks: Sequence[str] = (),
     alpha: float = ALPHA,
 ) -> Pick:
     """Judge the rows of groups, one a device; each of `tasks` is a constraint, all by default.
 
-    `alpha` is how often the pick may be wrong. Raises UsageError on a task that no row knows.
+    `objective` is a respect, or several with weights: `decode=2,energy=1`. `alpha` is how often
+    the pick may be wrong. Raises UsageError on a task that no row knows and on an objective that
+    is none.
     """
-    judge = _Judge(groups, constraints, objective, _tasks(groups, tasks), alpha)
-    return judge.decide(bool(tasks))
+    weighed = Objective.read(objective) if isinstance(objective, str) else objective
+    chosen = _tasks(groups, tasks, list(constraints.min_accuracy))
+    return _Judge(groups, constraints, weighed, chosen, alpha).decide(bool(tasks))
 
 
-def _tasks(groups: Sequence[Group], named: Sequence[str]) -> tuple[str, ...]:
+def _tasks(
+    groups: Sequence[Group], named: Sequence[str], limited: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the tasks that were named, else all; refuse names, also of limits, that none has."""
     rows = [row for group in groups for row in group.rows]
     failed = {failure.label for row in rows for failure in row.failures if failure.is_task}
     told = [task for group in groups for task in group.tasks]
     known = dict.fromkeys([*told, *sorted(failed)])
-    for name in named:
+    for name in [*named, *limited]:
         if name not in known:
             raise UsageError(
                 f"no runs of task {name!r}", hint=nearest(name, known) if known else "--tasks"
@@ -138,15 +79,16 @@ class _Judge:
         self.rows = [row for group in groups for row in group.rows]
         self.names = names_of(self.rows)
         texts = tuple(dict.fromkeys(text for group in groups for text in group.texts))
-        self.question = Question(limits=limits, tasks=tasks, texts=texts, shared=SHARED[objective])
+        self.question = Question(limits=limits, tasks=tasks, texts=texts, shared=objective.shared)
         self.timed = any(group.workload for group in groups)
         self.candidates = [row for row in self.rows if row.workload or not self.timed]
         self.others = [row for row in self.rows if row not in self.candidates]
         self.checks: dict[str, list[Check]] = {}
+        self._leads: dict[tuple[str, str], Lead | None] = {}
 
     def decide(self, tasks_matter: bool) -> Pick:
         """Reject what failed or is shown to break a constraint, then take the best of the rest."""
-        matter = tasks_matter or self.objective == "accuracy"
+        matter = tasks_matter or "accuracy" in self.objective.weights
         matter = matter or self.question.limits.max_accuracy_loss is not None
         rejected = [out for row in self.candidates if (out := self._failed(row, tasks=matter))]
         failed = {rejection.artifact for rejection in rejected}
@@ -163,6 +105,7 @@ class _Judge:
         blocking = [row for row in open_rows if self._would_change(row, chosen)]
         following = [question for row in blocking for question in self._nexts(row)]
         following += [self._unmeasured(row) for row in unmeasured]
+        following += self._incomparable(holding, chosen)
         left = [
             question for row in open_rows if row not in blocking for question in self._nexts(row)
         ]
@@ -176,16 +119,26 @@ class _Judge:
         left: Sequence[Next],
     ) -> Pick:
         best = chosen.best if chosen and not following else None
+        leading = Standing(
+            best=chosen.best if chosen else None,
+            objective=self.objective,
+            tasks=self.tasks,
+            names=self.names,
+            checks=self.checks,
+        )
         satisfying = [chosen.best, *chosen.holding] if chosen else []
         return Pick(
             decision="undecided" if following else ("picked" if best else "none"),
             artifact=self.names[best.key] if best else None,
             sha256=best.artifact.sha256 if best else None,
-            objective=self.objective,
+            winner=winner_of(best, self.names[best.key], self.tasks) if best else None,
+            objective=self.objective.name,
+            weights=self.objective.weights,
             tasks=self.tasks,
             baseline=next((group.baseline_name or None for group in self.groups), None),
             satisfying=tuple(self.names[row.key] for row in self.candidates if row in satisfying),
             pareto=tuple(self.names[row.key] for row in self._front()),
+            losers=losers_of(self.rows, leading, rejected),
             rejected=tuple(rejected),
             measure_next=tuple(following),
             left_open=tuple(left),
@@ -193,7 +146,7 @@ class _Judge:
                 Aside(artifact=self.names[row.key], reason=self._why_not(row))
                 for row in self.others
             ),
-            reason=reason_words(chosen, self.objective, self.tasks, self.names, bool(following)),
+            reason=reason_words(chosen, leading, bool(following)),
             warnings=tuple(self._warnings(best)),
             checks={self.names[key]: tuple(told) for key, told in self.checks.items()},
         )
@@ -214,10 +167,12 @@ class _Judge:
 
     def _judge(self, rows: Sequence[Row]) -> None:
         """Check every row: first what is broken, then what holds, as strictly as contenders ask."""
+        checks = {row.key: checks_of(row, self.question) for row in rows}
         first = share_alpha(len(rows), self.question.count, self.alpha)
-        checks = {row.key: checks_of(row, self.question, first) for row in rows}
         contenders = [
-            row for row in rows if all(check.verdict != "broken" for check in checks[row.key])
+            row
+            for row in rows
+            if all(check.verdict != "broken" for check in self._judged(checks[row.key], first))
         ]
         shared = share_alpha(len(contenders), self.question.count, self.alpha)
         # One of several that can't be told apart is taken for other reasons than the objective.
@@ -225,7 +180,10 @@ class _Judge:
         strict = Alphas(
             holds=shared.holds / alike, holds_shared=shared.holds_shared, broken=shared.broken
         )
-        self.checks = {row.key: checks_of(row, self.question, strict) for row in rows}
+        self.checks = {key: self._judged(told, strict) for key, told in checks.items()}
+
+    def _judged(self, checks: Sequence[Check], alphas: Alphas) -> list[Check]:
+        return [check.judged(alphas, self.question.shared) for check in checks]
 
     def _alike_to(self, row: Row, rows: Sequence[Row]) -> int:
         return sum(self._is_alike(other, row, SMALL_LEAD) for other in rows)
@@ -233,7 +191,7 @@ class _Judge:
     def _is_alike(self, row: Row, other: Row, least: float = ALIKE) -> bool:
         if row is other:
             return True
-        standing = lead(self.objective, row, other, self.tasks)
+        standing = self._lead(row, other)
         return standing is not None and (not standing.is_shown or abs(standing.by) <= least)
 
     def _of(self, row: Row, verdict: str) -> list[Check]:
@@ -252,14 +210,20 @@ class _Judge:
     # the objective
 
     def _value(self, row: Row) -> float | None:
-        return value_of(self.objective, row, self.tasks)
+        return self.objective.value(row, self.tasks)
+
+    def _lead(self, row: Row, other: Row) -> Lead | None:
+        pair = (row.key, other.key)
+        if pair not in self._leads:
+            self._leads[pair] = self.objective.lead(row, other, self.tasks)
+        return self._leads[pair]
 
     def _best(self, holding: Sequence[Row]) -> Chosen | None:
         if not holding:
             return None
         top = max(holding, key=lambda row: self._value(row) or 0.0)
         alike = [row for row in holding if self._is_alike(row, top)]
-        aspects = [aspect for aspect in ASPECTS if aspect != self.objective]
+        aspects = self.objective.left
         left = [
             row
             for row in alike
@@ -282,7 +246,7 @@ class _Judge:
         """Return whether the pick could be another one if an open row turned out to hold."""
         if chosen is None or self._value(row) is None:
             return True
-        standing = lead(self.objective, row, chosen.best, self.tasks)
+        standing = self._lead(row, chosen.best)
         if standing is None:
             return True
         return not standing.is_worse and standing.by > SMALL_LEAD
@@ -326,10 +290,11 @@ class _Judge:
         )
 
     def _unmeasured(self, row: Row) -> Next:
-        message, advice = f"{self.objective} was not measured", None
-        if self.objective == "energy":
+        aspect = next(it for it in self.objective.weights if self._lacks(row, it))
+        message, advice = f"{aspect} was not measured", None
+        if aspect == "energy":
             message = row.energy_reason or message
-        elif self.objective == "accuracy":
+        elif aspect == "accuracy":
             missing = [name for name in self.tasks if not row.task(name)] or ["basics"]
             message = f"{', '.join(missing)} was not measured"
             advice = answers_of_all([row], missing)
@@ -337,10 +302,30 @@ class _Judge:
             advice = measure_speed(row)
         return Next(
             artifact=self.names[row.key],
-            constraint=f"objective {self.objective}",
+            constraint=f"objective {aspect}",
             message=message,
             advice=advice,
         )
+
+    def _lacks(self, row: Row, aspect: Aspect) -> bool:
+        return value_of(aspect, row, self.tasks) is None
+
+    def _incomparable(self, holding: Sequence[Row], chosen: Chosen | None) -> list[Next]:
+        """Return the rows whose figure is of another kind than the best one's."""
+        if chosen is None:
+            return []
+        top = self.names[chosen.top.key]
+        return [
+            Next(
+                artifact=self.names[row.key],
+                constraint=f"objective {self.objective.name}",
+                message=f"can't be held against {top}: {_unlike(row, chosen)}",
+            )
+            for row in holding
+            if self._value(row) is not None
+            and row is not chosen.top
+            and self._lead(row, chosen.top) is None
+        ]
 
     def _why_not(self, row: Row) -> str:
         workload = next((group.workload for group in self.groups if group.workload), None)
@@ -352,7 +337,14 @@ class _Judge:
         if best:
             strays = [words for words in strays if words.startswith(f"{best.level} ")]
         energy = best.energy if best else None
-        asked = self.objective == "energy" or self.question.limits.max_energy_j is not None
+        asked = "energy" in self.objective.weights or self.question.limits.max_energy_j is not None
         if energy and energy.kind == "estimated" and asked:
             told.append(f"energy is your own figure ({energy.source}), not a measurement")
         return told + strays
+
+
+def _unlike(row: Row, chosen: Chosen) -> str:
+    mine, theirs = row.energy, chosen.top.energy
+    if mine and theirs and mine.source != theirs.source:
+        return f"energy by {mine.source} there and by {theirs.source} here; pick for each device"
+    return "they have no figure of the same kind"

@@ -116,6 +116,7 @@ class Row(Record):
     arithmetic: Text
     provider: Text = "cpu"
     threads: Count | None = None
+    flash_attention: Text = Field(default="", description="what `auto` came to")
     settings: Settings = Settings()
     workload: Workload | None = None
     after_prompt: bool = True
@@ -282,6 +283,7 @@ def _identity(last: Placed) -> dict[str, Any]:
         "arithmetic": last.setup.arithmetic,
         "provider": _provider(run),
         "threads": run.runtime.threads if run.runtime else None,
+        "flash_attention": run.runtime.flash_attention if run.runtime else "",
         "settings": run.settings,
         "workload": run.workload,
         "after_prompt": last.after_prompt,

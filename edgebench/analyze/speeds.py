@@ -16,6 +16,8 @@ from edgebench.records.run import Run
 from edgebench.records.speed import Percentiles, PhaseSpeed, Speed
 from edgebench.stats.launches import over_launches, ratio, ratio_p
 
+PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
 
 class LaunchFigures(Record):
     """One launch's own figures: medians of its repetitions."""
@@ -24,6 +26,9 @@ class LaunchFigures(Record):
     prefill_tokens_per_s: float
     decode_tokens_per_s: float
     ttft_s: float
+    token_s: dict[str, float] = Field(
+        default={}, description="percentile -> a generated token's seconds; none of few tokens"
+    )
 
 
 class SpeedFigures(Record):
@@ -41,6 +46,17 @@ class SpeedFigures(Record):
         """Return each launch's generated tokens a second."""
         launches = [launch.decode_tokens_per_s for launch in self.launches]
         return launches or [self.decode.value]
+
+    @property
+    def prefills(self) -> list[float]:
+        """Return each launch's prompt tokens a second."""
+        launches = [launch.prefill_tokens_per_s for launch in self.launches]
+        return launches or [self.prefill.value]
+
+    def token_s(self, percentile: str) -> list[float]:
+        """Return each launch's percentile of a token's seconds; empty where one has too few."""
+        told = [launch.token_s.get(percentile) for launch in self.launches]
+        return [] if None in told else [seconds for seconds in told if seconds is not None]
 
     @property
     def first_tokens_s(self) -> list[float]:
@@ -70,6 +86,7 @@ def speed_figures(speed: Speed) -> SpeedFigures:
             prefill_tokens_per_s=speed.prefill.tokens / statistics.median(launch.prefill_s),
             decode_tokens_per_s=speed.decode.tokens / statistics.median(launch.decode_s),
             ttft_s=statistics.median(launch.ttft_s),
+            token_s=_percentiles(launch.token_s),
         )
         for launch in speed.launches
     )
@@ -81,6 +98,23 @@ def speed_figures(speed: Speed) -> SpeedFigures:
         latency_s=speed.token_latency_s,
         launches=launches,
     )
+
+
+def _percentiles(token_s: Sequence[float]) -> dict[str, float]:
+    """Return median-unbiased percentiles (Hyndman & Fan 1996, type 8) that so few tokens tell."""
+    ordered, n = sorted(token_s), len(token_s)
+    told = {}
+    for name, share in PERCENTILES.items():
+        if n >= tokens_for(name):
+            place = (n + 1 / 3) * share - 2 / 3
+            low = min(int(place), n - 2)
+            told[name] = ordered[low] + (place - low) * (ordered[low + 1] - ordered[low])
+    return told
+
+
+def tokens_for(percentile: str) -> int:
+    """Return the tokens that a launch must generate for a percentile to be told: p99 takes 100."""
+    return max(2, round(1 / (1 - PERCENTILES[percentile])))
 
 
 def _over(launches: Sequence[float], stored: float) -> Estimate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -138,7 +138,12 @@ def _rate(text: str) -> float | None:
 
 
 def _nats(text: str) -> float | None:
-    return float(re.sub(r"\s*nats?$", "", text.strip()))
+    return float(re.sub(r"\s*nats?(\s*a token|/tok(en)?)?$", "", text.strip()))
+
+
+def _right(text: str) -> float | None:
+    share = _share(text)
+    return share if share is not None and share <= 1 else None  # nobody gets more than all
 
 
 _SPAN = re.compile(r"\s*([\d.]+)\s*(s|min|h|d|w)\s*", re.ASCII)
@@ -175,4 +180,29 @@ SHARE = Unit("share", _share, "1%")
 LOSS = Unit("loss", _loss, "1% or 1pt")
 RATE = Unit("rate", _rate, "10 or 10tok/s")
 NATS = Unit("divergence", _nats, "0.01")
+RIGHT = Unit("share of all items", _right, "60%")
+
+
+class Named(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """A name and its value with a unit: `p99=200ms`, `arc_easy=60%`."""
+
+    name = "name=value"
+
+    def __init__(self, of: Unit, example: str, known: Sequence[str] = ()) -> None:
+        self._of, self._example, self._known = of, example, known
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, float]:
+        """Read the text; fail where it has no name, or one that isn't known."""
+        if isinstance(value, tuple):
+            return value[0], float(value[1])
+        name, _, typed = (word.strip() for word in str(value).rpartition("="))
+        if not name:
+            self.fail(f"{value!r} has no name; write for example {self._example}", param, ctx)
+        if self._known and name not in self._known:
+            self.fail(f"{name!r} isn't one of {', '.join(self._known)}", param, ctx)
+        return name, self._of.convert(typed, param, ctx)
+
+
+LATENCY = Named(SECONDS, "p99=200ms", ("p50", "p95", "p99"))
+LEAST_RIGHT = Named(RIGHT, "arc_easy=60%")
 SPAN = Unit("time span", _span, "20min, 12h or 7d")

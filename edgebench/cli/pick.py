@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgebench.cli.common import BYTES, JOULES, LOSS, NATS, RATE, SECONDS, common
+from edgebench.cli.common import (
+    BYTES,
+    JOULES,
+    LATENCY,
+    LEAST_RIGHT,
+    LOSS,
+    NATS,
+    RATE,
+    SECONDS,
+    common,
+)
 
 if TYPE_CHECKING:
-    from edgebench.analyze.choosing import Objective
     from edgebench.analyze.compare import Group
     from edgebench.analyze.constraints import Constraints
 
@@ -22,37 +31,66 @@ class Options:
     """What was typed."""
 
     paths: tuple[Path, ...]
-    device: str
+    devices: tuple[str, ...]
     workload: str | None
     tasks: tuple[str, ...]
     baseline: str | None
-    objective: Objective
+    objective: str
     as_json: bool
+    explain: bool
     max_memory: float | None
+    max_size: float | None
     min_decode: float | None
+    min_prefill: float | None
     max_ttft: float | None
+    max_latency: tuple[tuple[str, float], ...]
     max_energy: float | None
     max_accuracy_loss: float | None
+    min_accuracy: tuple[tuple[str, float], ...]
     max_divergence: float | None
 
     @property
     def constraints(self) -> Constraints:
-        """Return the limits that were typed."""
+        """Return the limits that were typed. Raises UsageError where one is there twice."""
         from edgebench.analyze.constraints import Constraints
 
-        return Constraints(
-            max_memory_bytes=self.max_memory,
-            min_decode_tokens_per_s=self.min_decode,
-            max_ttft_s=self.max_ttft,
-            max_energy_j=self.max_energy,
-            max_accuracy_loss=self.max_accuracy_loss,
-            max_divergence=self.max_divergence,
+        return Constraints.model_validate(
+            {
+                "max_memory_bytes": self.max_memory,
+                "max_size_bytes": self.max_size,
+                "min_decode_tokens_per_s": self.min_decode,
+                "min_prefill_tokens_per_s": self.min_prefill,
+                "max_ttft_s": self.max_ttft,
+                "max_latency_s": _by_name(self.max_latency, "--max-latency"),
+                "max_energy_j": self.max_energy,
+                "max_accuracy_loss": self.max_accuracy_loss,
+                "min_accuracy": _by_name(self.min_accuracy, "--min-accuracy"),
+                "max_divergence": self.max_divergence,
+            }
         )
+
+
+def _by_name(typed: Sequence[tuple[str, float]], option: str) -> dict[str, float]:
+    from edgebench.errors import UsageError
+
+    limits = dict(typed)
+    if len(limits) < len(typed):
+        names = [name for name, _ in typed]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f"{option} {twice} is there twice", hint="name each once")
+    return limits
 
 
 @click.command("pick")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--device", required=True, help="The device to pick for.")
+@click.option(
+    "--device",
+    "devices",
+    required=True,
+    multiple=True,
+    metavar="NAME",
+    help="The device to pick for, or a family of boards; given several times, the best of them.",
+)
 @click.option("--workload", help="The workload whose speed counts, where several are stored.")
 @click.option(
     "--task",
@@ -66,39 +104,58 @@ class Options:
     type=BYTES,
     help="Weights, KV cache, buffers and the GPU's memory together, such as 6GiB.",
 )
+@click.option("--max-size", type=BYTES, help="The artifact's files, such as 300MiB.")
 @click.option("--min-decode", type=RATE, help="Generated tokens per second.")
+@click.option("--min-prefill", type=RATE, help="Prompt tokens read per second.")
 @click.option("--max-ttft", type=SECONDS, help="Time to first token, such as 2s or 300ms.")
+@click.option(
+    "--max-latency",
+    type=LATENCY,
+    multiple=True,
+    metavar="p99=TIME",
+    help="A generated token's p50, p95 or p99, such as p99=200ms; may be given several times.",
+)
 @click.option("--max-energy", type=JOULES, help="Joules per generated token, such as 0.5J.")
 @click.option("--max-accuracy-loss", type=LOSS, help="Loss against the baseline, such as 1%.")
+@click.option(
+    "--min-accuracy",
+    type=LEAST_RIGHT,
+    multiple=True,
+    metavar="TASK=SHARE",
+    help="The share of a task to get right, such as arc_easy=60%; may be given several times.",
+)
 @click.option(
     "--max-divergence", type=NATS, help="Mean KL divergence from the reference, in nats a token."
 )
 @click.option("--baseline", metavar="LEVEL", help="The level that loss is counted from.")
 @click.option(
     "--objective",
-    type=click.Choice(["decode", "energy", "memory", "accuracy"]),
     default="decode",
     show_default=True,
-    help="What to have the most (or least) of.",
+    metavar="NAME[=WEIGHT],...",
+    help="What to have the most (or least) of: decode, prefill, energy, memory, accuracy, or "
+    "several with weights, such as decode=2,energy=1.",
 )
+@click.option("--explain", is_flag=True, help="Print every figure behind the decision.")
 @common
 def command(**typed: Any) -> int:
-    """Pick the level that fits your constraints, or say that the evidence doesn't decide.
+    """Pick the model, level and settings that keep your limits, and say why and how to run it.
 
-    A constraint holds where it is shown to hold; a level that failed is rejected. Exit code 0:
-    picked; 5: nothing fits; 6: undecided, with what to type next.
+    A limit is kept where that is shown; what failed is out. Exit code 0: picked; 5: nothing fits;
+    6: the evidence doesn't decide, with what to type next.
 
     \b
     Examples:
       edgebench pick --device cpu --min-decode 20 --max-accuracy-loss 5%
       edgebench pick --device cpu --max-memory 300MiB --objective accuracy
+      edgebench pick --device cpu --max-latency p99=200ms --objective decode=2,memory=1
     """
     from edgebench.analyze.compare import compare
     from edgebench.analyze.pick import pick
     from edgebench.cli.stored import stored_rows
 
     options = Options(**typed)
-    groups = compare(stored_rows(options.paths, [options.device]), options.baseline)
+    groups = compare(stored_rows(options.paths, options.devices), options.baseline)
     chosen = newest_groups(groups, options.workload)
     decision = pick(chosen, options.constraints, options.objective, options.tasks)
     if options.as_json:
@@ -106,7 +163,7 @@ def command(**typed: Any) -> int:
     else:
         from edgebench.report.picks import pick_lines
 
-        for line in pick_lines(decision):
+        for line in pick_lines(decision, options.explain):
             click.echo(line)
     return {"picked": 0, "none": 5, "undecided": 6}[decision.decision]
 

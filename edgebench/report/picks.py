@@ -9,68 +9,69 @@ from collections.abc import Sequence
 
 from edgebench.analyze.advice import place
 from edgebench.analyze.compare import Group
-from edgebench.analyze.pick import Next, Pick, Rejection
-from edgebench.records.base import Estimate
-from edgebench.report.format import MIB, duration, number, plain, point_words
-
-_UNITS = {
-    "max-memory": (1 / MIB, "MiB"),
-    "min-decode": (1.0, "tok/s"),
-    "max-ttft": (1.0, "s"),
-    "max-energy": (1.0, "J/tok"),
-    "max-accuracy-loss": (100.0, "points lost"),
-    "max-divergence": (1.0, "nats a token"),
-}
+from edgebench.analyze.decision import Next, Pick
+from edgebench.report.format import duration, plain
+from edgebench.report.losers import MOST, explained, limit_words, loser_lines, quantity
 
 
-def pick_lines(decision: Pick) -> list[str]:
-    """Return the lines that tell a person the decision."""
+def pick_lines(decision: Pick, explain: bool = False) -> list[str]:
+    """Return the lines that tell a person the decision; with `explain` every figure behind it."""
     head = {
         "picked": f"Picked: {decision.artifact}",
-        "none": "Nothing fits: every level breaks a constraint or failed.",
+        "none": "Nothing fits: every candidate breaks a limit or failed.",
         "undecided": "Undecided: the evidence doesn't decide.",
     }[decision.decision]
     lines = [head] if decision.decision == "none" else [head, f"  {decision.reason}."]
-    if decision.baseline:
+    if decision.baseline and _about_loss(decision):
         over = f", at {', '.join(decision.tasks)}" if decision.tasks else ""
         lines.append(f"  loss counts from {decision.baseline}{over}")
     if decision.decision == "undecided" and decision.satisfying:
-        lines.append(f"  satisfying for certain: {', '.join(decision.satisfying)}")
-    lines += [_rejected(rejection) for rejection in decision.rejected]
+        lines.append(f"  sure to keep every limit: {_listed(decision.satisfying, explain)}")
+    if explain and decision.artifact:
+        lines += [f"    {explained(check)}" for check in decision.checks.get(decision.artifact, ())]
+    lines += loser_lines(decision, explain)
     lines += [f"  not considered {aside.artifact}: {aside.reason}" for aside in decision.left_out]
     lines += [f"  ! {warning}" for warning in decision.warnings]
     if len(decision.pareto) > 1:
-        lines.append(f"  best trade-offs (Pareto): {', '.join(decision.pareto)}")
-    lines += [_open(question) for question in decision.measure_next]
+        lines.append(f"  best trade-offs (Pareto): {_listed(decision.pareto, explain)}")
+    lines += _questions(decision, explain)
+    shown = [part for line in _shorten(lines, decision) for part in _wrap(plain(line, 2000))]
+    return shown + _commands(decision, explain) + _running(decision, explain)
+
+
+def _about_loss(decision: Pick) -> bool:
+    checks = (check for told in decision.checks.values() for check in told)
+    return any(check.constraint == "max-accuracy-loss" for check in checks)
+
+
+def _listed(names: Sequence[str], explain: bool) -> str:
+    shown = names if explain else names[:MOST]
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return ", ".join(shown) + more
+
+
+def _questions(decision: Pick, explain: bool) -> list[str]:
+    lines = [_open(question) for question in decision.measure_next]
     lines += [
         f"{_open(question)} (it wouldn't be the better pick)" for question in decision.left_open
     ]
-    shown = [part for line in _shorten(lines, decision) for part in _wrap(plain(line, 2000))]
-    return shown + _commands(decision)
-
-
-def _rejected(rejection: Rejection) -> str:
-    about = f" at {rejection.about}" if rejection.about else ""
-    if rejection.limit is None or rejection.estimate is None:
-        return f"  rejected {rejection.artifact}: {rejection.reason or rejection.constraint}"
-    limit = _value(rejection.constraint, rejection.limit)
-    line = f"  rejected {rejection.artifact}: {rejection.constraint} {limit}{about}, "
-    line += f"it has {_interval(rejection.constraint, rejection.estimate)}"
-    return f"{line}, {rejection.reason}" if rejection.reason else line
+    if explain or len(lines) <= MOST:
+        return lines
+    return [*lines[:MOST], f"  {len(lines) - MOST} more are open; --explain lists them"]
 
 
 def _open(question: Next) -> str:
     line = f"  open {question.artifact}: {question.constraint}"
     if question.limit is not None:
-        line += f" {_value(question.constraint, question.limit)}"
+        line += f" {limit_words(question.constraint, question.limit)}"
     if question.about:
         line += f" at {question.about}"
     if question.estimate:
-        line += f", it has {_interval(question.constraint, question.estimate)}"
+        line += f", it has {quantity(question.constraint, question.estimate)}"
     return f"{line}; {question.message}"
 
 
-def _commands(decision: Pick) -> list[str]:
+def _commands(decision: Pick, explain: bool) -> list[str]:
     """Return the commands that would close the question, unbroken, so that they can be copied."""
     advices = {
         question.advice.command: question.advice
@@ -78,12 +79,26 @@ def _commands(decision: Pick) -> list[str]:
         if question.advice
     }
     lines = ["To decide, type:"] if advices else []
-    for advice in advices.values():
+    for advice in list(advices.values())[: None if explain else MOST]:
         told = [f"takes about {duration(advice.takes_s)}"] if advice.takes_s else []
         told += [f"decides with {100 * advice.chance:.0f} %"] if advice.chance else []
         told += [advice.note] if advice.note else []
         lines.append(f"  {plain(advice.command, 2000)}")
         lines += [f"    {'; '.join(told)}"] if told else []
+    return lines
+
+
+def _running(decision: Pick, explain: bool) -> list[str]:
+    """Return what to type to run the winner: the first way, or all of them."""
+    ways = decision.winner.run if decision.winner else ()
+    runs = [way for way in ways if explain or way.program != "edgebench"]
+    lines = []
+    for way in runs if explain else runs[:1]:
+        again = "To measure it again" if way.program == "edgebench" else "To run it"
+        how = " in Python" if way.language == "python" else ""
+        lines.append(f"{again} as it was measured{how} ({way.program}):")
+        indent = "" if way.language == "python" else "  "  # Python minds how far a line is in
+        lines += [f"{indent}{plain(line, 4000)}" for line in way.text.splitlines()]
     return lines
 
 
@@ -93,7 +108,7 @@ def _shorten(lines: Sequence[str], decision: Pick) -> list[str]:
         *decision.pareto,
         *decision.satisfying,
         *decision.checks,
-        *(rejection.artifact for rejection in decision.rejected),
+        *(loser.artifact for loser in decision.losers),
         *(question.artifact for question in decision.measure_next),
     }
     shared = os.path.commonprefix(sorted(names))  # noqa: RUF071 - by character is meant
@@ -104,28 +119,8 @@ def _shorten(lines: Sequence[str], decision: Pick) -> list[str]:
 
 
 def _wrap(line: str) -> list[str]:
-    return textwrap.wrap(line, 80, subsequent_indent="    ", break_long_words=False) or [""]
-
-
-def _value(constraint: str, value: float) -> str:
-    if constraint == "max-accuracy-loss":
-        return point_words(value)
-    factor, unit = _UNITS.get(constraint, (1.0, ""))
-    return f"{_tidy(value * factor)} {unit}".strip()
-
-
-def _tidy(value: float) -> str:
-    words = number(value)
-    return words.rstrip("0").rstrip(".") if "." in words else words
-
-
-def _interval(constraint: str, estimate: Estimate) -> str:
-    factor, unit = _UNITS.get(constraint, (1.0, ""))
-    value = number(estimate.value * factor)
-    if estimate.bounds is None:
-        return f"{value} {unit} (n={estimate.n})"
-    low, high = (number(end * factor) for end in estimate.bounds)
-    return f"{value} {unit}" if low == high else f"{value} {unit} [{low}, {high}]"
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.wrap(line, 80, subsequent_indent=indent, break_long_words=False) or [""]
 
 
 def suggestion(groups: Sequence[Group], device: str, where: str | None) -> str:

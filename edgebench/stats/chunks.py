@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebench.records.base import Bounds, Estimate
-from edgebench.stats.student import normal_quantile, t_quantile
+from edgebench.stats.student import normal_quantile, t_quantile, t_tail
 
 Floats = NDArray[np.float64]
 
@@ -57,6 +57,20 @@ def mean_of_chunks(values: Sequence[float]) -> Estimate:
         n=n,
         method="mean by chunk, neighbours correlated",
     )
+
+
+def p_above_in_chunks(values: Sequence[float], limit: float) -> float | None:
+    """Return the p-value of "the mean over chunks exceeds the limit"; None below LEAST chunks.
+
+    It is that of "it is below" for values and limit of the other sign. See `mean_of_chunks`.
+    """
+    checked = np.asarray(values, np.float64)
+    if len(checked) < LEAST or not np.isfinite(checked).all():
+        return None
+    spread, gap = _spread_of_mean(checked), float(checked.mean()) - limit
+    if spread.variance == 0:
+        return float(gap <= 0)
+    return t_tail(gap / math.sqrt(spread.variance), spread.freedom)
 
 
 def share_of_chunks(successes: Sequence[int], rows: Sequence[int]) -> Estimate:

@@ -104,7 +104,7 @@ def test_tie_goes_to_what_was_not_asked() -> None:
     assert decision.artifact == "tiny-q4_k_m"
     assert "nearer to the reference" in decision.reason
     assert "more accurate" not in decision.reason
-    assert "tiny-q4_k_m has the best decode" not in decision.reason
+    assert "tiny-q4_k_m decodes fastest" not in decision.reason
 
 
 def test_tie_without_more_evidence_goes_to_the_smaller() -> None:
@@ -112,7 +112,7 @@ def test_tie_without_more_evidence_goes_to_the_smaller() -> None:
     decision = decide([speed("q8_0", ALIKE[0]), speed("q4_0", ALIKE[1])])
     assert decision.artifact == "tiny-q4_0"
     assert decision.reason == (
-        "tiny-q8_0 has the best decode, but tiny-q4_0 can't be told from it there; tiny-q4_0 is "
+        "tiny-q8_0 decodes fastest, but tiny-q4_0 can't be told from it there; tiny-q4_0 is "
         "smaller in memory"
     )
 
