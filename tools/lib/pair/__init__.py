@@ -1,0 +1,1 @@
+"""A teacher and its students: what they read, what they are, how they learn."""
