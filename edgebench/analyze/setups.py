@@ -14,11 +14,10 @@ from datetime import datetime, timezone
 from edgebench.records.artifact import Artifact
 from edgebench.records.device import DeviceInfo, Snapshot
 from edgebench.records.run import Run
-from edgebench.records.settings import Settings, Workload
+from edgebench.records.settings import NOT_ARITHMETIC, Settings, Workload
 
 QUARTER_GIB = 2**28
 _DEFAULTS = Settings().model_dump()
-_NOT_ARITHMETIC = {"threads", "load_mode"}  # settings that leave the answers as they are
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def setup_of(run: Run) -> Setup:
     changed = {name: value for name, value in used.items() if value != _DEFAULTS[name]}
     words += [f"{name}={value}" for name, value in changed.items()]
     cache = run.runtime.kv_type if run.runtime else ""
-    arithmetic = [f"{name}={changed[name]}" for name in changed if name not in _NOT_ARITHMETIC]
+    arithmetic = [f"{name}={changed[name]}" for name in changed if name not in NOT_ARITHMETIC]
     return Setup(
         conditions=", ".join(_conditions(run)),
         settings=", ".join(words),
@@ -122,7 +121,7 @@ def setup_of(run: Run) -> Setup:
 
 def changes_of(settings: Settings) -> int:
     """Count the settings that differ from their defaults and change what a model answers."""
-    used = settings.model_dump(exclude=_NOT_ARITHMETIC)
+    used = settings.model_dump(exclude=set(NOT_ARITHMETIC))
     return sum(value != _DEFAULTS[name] for name, value in used.items())
 
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from edgebench.plan.planner import Work
     from edgebench.records.artifact import Artifact
     from edgebench.records.run import Run
-    from edgebench.records.settings import Settings
     from edgebench.records.task import Task, TextTask
     from edgebench.run.bench import Bench
     from edgebench.run.store import Store
@@ -53,7 +52,7 @@ class Options:
     "--workload",
     default="chat",
     show_default=True,
-    help="A name, prompt+generated@depth such as 512+128@4096, or none.",
+    help="Names, or prompt+generated@depth such as 512+128@4096, separated by commas; or none.",
 )
 @click.option(
     "--tasks",
@@ -97,9 +96,9 @@ class Options:
     "--set",
     "changes",
     multiple=True,
-    metavar="NAME=VALUE",
-    help="A runtime setting: threads, gpu_layers, batch, micro_batch, flash_attention, kv_type, "
-    "load_mode, provider.",
+    metavar="NAME=A,B",
+    help="A runtime setting, or several values of it to try: threads, cores, gpu_layers, batch, "
+    "micro_batch, flash_attention, kv_type, load_mode, provider.",
 )
 @click.option(
     "--meter",
@@ -139,7 +138,7 @@ def command(**typed: Any) -> int:
     Examples:
       edgebench profile --device cpu
       edgebench profile artifacts --device cpu --workload rag --tasks none
-      edgebench profile m-q4_0.gguf --device cpu --set threads=4
+      edgebench profile m-q4_0.gguf --device cpu --set threads=1,2,4
     """
     from edgebench.cli.places import need_meters
     from edgebench.run.store import Store
@@ -153,7 +152,7 @@ def command(**typed: Any) -> int:
     todo = [case for case in cases if bench.case_id(case) not in stored]
     if options.dry_run:
         return _show_plan(cases, todo, options.as_json)
-    if work.workload and todo:
+    if work.workloads and todo:
         need_meters(bench.transport, bench.device, work.meters)
     runs = _measure(options, store, bench, todo, stored) if todo else []
     return _show([*stored.values(), *runs], len(stored), bench.device.name, options)
@@ -198,45 +197,23 @@ class _Nobody:
 
 def _work(options: Options) -> Work:
     from edgebench.plan.planner import Work
-    from edgebench.plan.workloads import parse_workload
+    from edgebench.plan.workloads import parse_workloads
     from edgebench.records.meters import check_meters
 
-    workload = parse_workload(options.workload, options.repetitions, options.launches)
+    workloads = parse_workloads(options.workload, options.repetitions, options.launches)
     meters = options.meters or ("auto",)
     check_meters(meters)
-    return Work(workload, tuple(_tasks(options)), meters, options.tolerance)
+    return Work(workloads, tuple(_tasks(options)), meters, options.tolerance)
 
 
 def _plan(options: Options, bench: Bench, work: Work) -> list[Case]:
+    from edgebench.plan.choices import choices_of
     from edgebench.plan.planner import plan
 
-    settings = _settings(bench.device.settings, options.changes)
-    if work.workload is None and not work.tasks:
+    settings = choices_of(bench.device.settings, options.changes, bench.hello)
+    if not work.workloads and not work.tasks:
         return plan([], bench.device.name, settings, work)  # says so before a model is made
     return plan(_artifacts(options.artifacts), bench.device.name, settings, work)
-
-
-def _settings(base: Settings, changes: Sequence[str]) -> Settings:
-    """Return the device's settings with those typed on top."""
-    from pydantic import ValidationError
-
-    from edgebench.errors import UsageError, nearest
-    from edgebench.records.faults import Fault, first_fault
-    from edgebench.records.settings import Settings
-
-    fields: dict[str, object] = base.model_dump()
-    for change in changes:
-        name, equals, value = change.partition("=")
-        if not equals or name not in fields:
-            raise UsageError(f"unknown setting {change!r}", hint=nearest(name, fields))
-        fields[name] = value
-    try:
-        return Settings.model_validate(fields)
-    except ValidationError as error:
-        raise UsageError(
-            f"--set {first_fault(error)}, not {Fault.of(error).value!r}",
-            hint="edgebench profile --help names the settings",
-        ) from None
 
 
 def _tasks(options: Options) -> list[Task | TextTask]:

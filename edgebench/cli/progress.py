@@ -78,7 +78,7 @@ class SweepProgress:
     def __init__(self, shown: Bar, cases: Sequence[Case]) -> None:
         self._bar = shown
         self._costs = {_key(case): estimate_s(case) for case in cases}
-        self._done: dict[tuple[str, str], float] = {}
+        self._done: dict[tuple[object, ...], float] = {}
 
     def started(self, case: Case) -> None:
         """Name the case that runs now."""
@@ -100,9 +100,9 @@ class SweepProgress:
         self._bar.at(plain(name, 24), sum(self._done.values()), sum(self._costs.values()))
 
 
-def _key(case: Case) -> tuple[str, str]:
+def _key(case: Case) -> tuple[object, ...]:
     """Return what tells a case from others of its sweep: its content, since names may be alike."""
-    return case.subject.artifact.sha256, case.work
+    return case.subject.artifact.sha256, case.work, case.subject.settings
 
 
 def _outcome(run: Run) -> str:

@@ -11,6 +11,7 @@ import platform
 import uuid
 
 from edgebench import __version__
+from edgebench.device.affinity import clusters
 from edgebench.device.conditions import l4t, power_mode, snapshot
 from edgebench.device.system import available_bytes, compute_cores, cpu_model, read_text, root
 from edgebench.records.device import DeviceInfo
@@ -33,6 +34,7 @@ def hello() -> Hello:
         device=this_device(),
         compute_cores=compute_cores(),
         logical_cores=len(os.sched_getaffinity(0)),
+        clusters=clusters(),
         free_bytes=available_bytes(),
         nvidia=(root() / "dev/nvidiactl").exists(),
         runtimes=installed_runtimes(),

@@ -43,9 +43,11 @@ def compute_cores() -> int:
 
 def _big_cores() -> int | None:
     """Count the cores of the highest capacity, where the kernel says that capacities differ."""
+    allowed = os.sched_getaffinity(0)
     values = [
         int(text)
         for path in sorted((root() / "sys/devices/system/cpu").glob("cpu[0-9]*/cpu_capacity"))
+        if int(path.parent.name[3:]) in allowed
         if (text := read_text(str(path.relative_to(root())))) and text.isdigit()
     ]
     if len(set(values)) < 2:

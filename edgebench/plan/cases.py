@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edgebench.records.artifact import Artifact
 from edgebench.records.formats import FORMATS
@@ -74,19 +74,41 @@ class TextCase:
     subject: Subject
     task: TextTask
     reference: Artifact
+    reference_settings: Settings = field(default_factory=Settings)
 
     @property
     def work(self) -> str:
         """Name what is done."""
         return self.task.name
 
+    @property
+    def is_reference(self) -> bool:
+        """Return whether it is the reference itself: its bytes with its settings."""
+        subject = self.subject
+        same = subject.settings == self.reference_settings
+        return same and subject.artifact.sha256 == self.reference.sha256
+
 
 Case = SpeedCase | ItemsCase | TextCase
 
 
-def label(case: Case) -> str:
-    """Name a case for a person, who sees several at once: its artifact's name and its work."""
-    return f"{case.subject.artifact.name} {case.work}"
+def label(case: Case, settings: str = "") -> str:
+    """Name a case for a person, who sees several at once: artifact, work, what it was set to."""
+    name = f"{case.subject.artifact.name} {case.work}"
+    return f"{name} ({settings})" if settings else name
+
+
+def settings_words(cases: Sequence[Case]) -> dict[Settings, str]:
+    """Return how each choice of settings differs from the others of a plan: `threads=2`."""
+    chosen = list(dict.fromkeys(case.subject.settings for case in cases))
+    told = [settings.model_dump() for settings in chosen]
+    several = (
+        [name for name in told[0] if len({fields[name] for fields in told}) > 1] if told else []
+    )
+    return {
+        settings: ", ".join(f"{name}={fields[name]}" for name in several)
+        for settings, fields in zip(chosen, told, strict=True)
+    }
 
 
 def case_id(case: Case, runtime_version: str) -> str:
@@ -99,13 +121,18 @@ def case_id(case: Case, runtime_version: str) -> str:
         "artifact": [artifact.sha256, *sorted(artifact.files.values())],
         "device": case.subject.device,
         "runtime": [case.subject.runtime, runtime_version],
-        "settings": case.subject.settings.model_dump(),
+        "settings": settings_inputs(case.subject.settings),
         "workload": None,
         "task": None,
         **_own_inputs(case),
     }
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
     return digest[:16]
+
+
+def settings_inputs(settings: Settings) -> dict[str, object]:
+    """Return what of the settings decides a case; one that came later counts where it is set."""
+    return settings.model_dump(exclude=None if settings.cores else {"cores"})
 
 
 def _own_inputs(case: Case) -> dict[str, object]:
@@ -117,7 +144,10 @@ def _own_inputs(case: Case) -> dict[str, object]:
         return inputs | ({"meters": list(case.meters)} if case.meters != ("auto",) else {})
     if isinstance(case, TextCase):
         task = [case.task.name, case.task.sha256, case.task.chunks]
-        return {"task": task, "against": [case.reference.sha256, None, 0]}
+        inputs = {"task": task, "against": [case.reference.sha256, None, 0]}
+        if case.reference_settings != case.subject.settings:
+            inputs["reference_settings"] = settings_inputs(case.reference_settings)
+        return inputs
     inputs = {"task": [case.task.name, case.task.metric, case.task.sha256]}
     if case.race:
         race = case.race

@@ -18,13 +18,16 @@ WORKLOADS = {
 _SIZES = re.compile(r"(\d{1,7})\+(\d{1,7})(?:@(\d{1,7}))?")
 
 
-def parse_workload(typed: str, repetitions: int, launches: int) -> Workload | None:
-    """Read `chat`, `512+128`, `512+128@4096` or `none`.
+def parse_workloads(typed: str, repetitions: int, launches: int) -> tuple[Workload, ...]:
+    """Read `chat`, `chat,rag`, `512+128@4096` or `none`; raise UsageError on anything else."""
+    if typed.strip() == "none":
+        return ()
+    parts = dict.fromkeys(part.strip() for part in typed.split(","))
+    return tuple(parse_workload(part, repetitions, launches) for part in parts)
 
-    Raises UsageError on anything else.
-    """
-    if typed == "none":
-        return None
+
+def parse_workload(typed: str, repetitions: int, launches: int) -> Workload:
+    """Read `chat`, `512+128` or `512+128@4096`; raise UsageError on anything else."""
     match = _SIZES.fullmatch(typed)
     if typed in WORKLOADS:
         prompt, generate, depth = *WORKLOADS[typed], 0

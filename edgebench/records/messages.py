@@ -142,6 +142,7 @@ class Hello(Record):
     device: DeviceInfo = Field(description="without a name: the host's registry gives it")
     compute_cores: Count = Field(description="physical ones, or the big ones where they differ")
     logical_cores: Count
+    clusters: tuple[Text, ...] = Field(default=(), description="cores of each speed: 4-7, 0-3")
     free_bytes: Count
     nvidia: bool = Field(description="whether an NVIDIA driver is loaded")
     runtimes: dict[str, Text] = Field(description="installed runtime -> its package's version")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from edgebench.plan.cases import Case, ItemsCase, SpeedCase, label
+from edgebench.plan.cases import Case, ItemsCase, SpeedCase, label, settings_words
 from edgebench.plan.planner import estimate_s, launch_s
 from edgebench.records.task import Task
 from edgebench.report.format import counted, duration, mebibytes, plain
@@ -19,9 +19,12 @@ POINT = 0.01
 def plan_lines(cases: Sequence[Case], todo: Sequence[Case]) -> list[str]:
     """Return a line a case, a line an artifact for memory, and what all of it takes."""
     lines = []
+    words = settings_words(cases)
     for case in cases:
         state = f"about {duration(estimate_s(case))}" if case in todo else "stored already"
-        lines.append(f"{case.subject.artifact.name:<36} {case.work:<20} {state}")
+        told = words[case.subject.settings]
+        work = f"{case.work} ({told})" if told else case.work
+        lines.append(f"{case.subject.artifact.name:<36} {work:<20} {state}")
     for name, size, table in _memory(cases):
         held = ", ".join(f"{count}: {mebibytes(size)}" for count, size in table.items())
         lines.append(f"{name}: weights {mebibytes(size)}; KV cache by context: {held}")
@@ -68,11 +71,13 @@ def _what_items_show(task: Task) -> str:
 
 def plan_json(cases: Sequence[Case], todo: Sequence[Case]) -> str:
     """Return the plan as one JSON document."""
+    words = settings_words(cases)
     entries = [
         {
             "artifact": case.subject.artifact.name,
-            "what": label(case),
+            "what": label(case, words[case.subject.settings]),
             "work": case.work,
+            "settings": case.subject.settings.model_dump(),
             "stored": case not in todo,
             "estimate_s": round(estimate_s(case), 1),
             "launches": case.workload.launches if isinstance(case, SpeedCase) else None,

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from edgebench.plan.cases import TextCase
+from edgebench.plan.cases import TextCase, settings_inputs
 from edgebench.records.device import Conditions, Snapshot
 from edgebench.records.formats import FORMATS, required_version
 from edgebench.records.messages import CompareText, DivergenceResult
@@ -23,17 +23,13 @@ CONTEXT = 2048
 
 def compare_texts(cases: Sequence[TextCase], bench: Bench) -> None:
     """Compare levels with their common reference, and store their runs."""
-    for case in sorted(cases, key=lambda case: not _is_reference(case)):
+    for case in sorted(cases, key=lambda case: not case.is_reference):
         comparison = _Comparison(case, bench)
         try:
             comparison.run.step(comparison.compare)
             comparison.run.store(comparison.figures())
         finally:
             comparison.run.close()
-
-
-def _is_reference(case: TextCase) -> bool:
-    return case.subject.artifact.sha256 == case.reference.sha256
 
 
 class _Comparison:
@@ -66,13 +62,13 @@ class _Comparison:
             key=_reference_key(case, self.run.bench),
             reference=case.reference.name,
             reference_sha256=case.reference.sha256,
-            make=_is_reference(case),
+            make=case.is_reference,
         )
         return self.run.ask(request, DivergenceResult)
 
     def _remake(self) -> None:
         case = self.case
-        subject = replace(case.subject, artifact=case.reference)
+        subject = replace(case.subject, artifact=case.reference, settings=case.reference_settings)
         maker = _Comparison(replace(case, subject=subject), self.run.bench)
         try:
             maker.run.step(lambda: _drop(maker.ask()), quiet=True)
@@ -112,6 +108,6 @@ def _reference_key(case: TextCase, bench: Bench) -> str:
         [runtime, version],
         task.sha256,
         task.chunks,
-        case.subject.settings.model_dump(),
+        settings_inputs(case.reference_settings),
     ]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:32]

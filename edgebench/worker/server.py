@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from edgebench.device.affinity import check_pin, pin
 from edgebench.device.conditions import snapshot
 from edgebench.device.identity import hello
 from edgebench.device.meters import find_meters
@@ -131,7 +132,9 @@ class Server:
         self._free_before_open = available_bytes()
         start = time.perf_counter_ns()
         room = Room(request.context, request.sequences)
+        pin(request.settings.cores)
         session = get_runtime(request.runtime).open(request.artifact, request.settings, room)
+        check_pin(request.settings.cores)
         load_s = (time.perf_counter_ns() - start) / 1e9  # the loading alone, without the meters
         self._session = session
         meters, self._no_energy = find_meters(request.meters)

@@ -131,8 +131,8 @@ class Engine:
     ) -> list[Case]:
         """Plan the folder's artifacts."""
         artifacts = find_artifacts([self.folder])
-        work = Work(workload, tuple(tasks), ("none",), tolerance)
-        return plan(artifacts, "cpu", Settings(), work)
+        work = Work((workload,) if workload else (), tuple(tasks), ("none",), tolerance)
+        return plan(artifacts, "cpu", [Settings()], work)
 
     def run(self, cases: Sequence[Case], retries: int = 0) -> dict[str, Run]:
         """Run cases; return the runs by `model level work`."""

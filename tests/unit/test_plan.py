@@ -21,14 +21,19 @@ from edgebench.plan.cases import (
     case_id,
     reference_of,
 )
+from edgebench.plan.choices import choices_of
+from edgebench.plan.devices import THIS_MACHINE
 from edgebench.plan.planner import Work, estimate_s, plan
-from edgebench.plan.workloads import WORKLOADS, parse_workload
+from edgebench.plan.workloads import WORKLOADS, parse_workload, parse_workloads
 from edgebench.records.artifact import Artifact
+from edgebench.records.messages import Hello
 from edgebench.records.run import Run
 from edgebench.records.settings import Settings, Workload
 from edgebench.records.task import Task, TextTask
 from edgebench.run.store import read_runs
+from edgebench.run.transports.memory import MemoryTransport
 from edgebench.tasks.load import load_task
+from edgebench.worker.server import Server
 
 STORED = Path(__file__).resolve().parents[1] / "data" / "runs-0.1.0.jsonl"
 TOLERANCE = 0.2  # of the races that are stored there
@@ -140,8 +145,8 @@ def test_every_artifact_gets_all_work_and_its_models_reference() -> None:
     small, large = (make_artifact(level=f"q{bits}", bits_per_weight=float(bits)) for bits in (4, 8))
     torch = make_artifact(model="other", level="fp32", format="torch", bits_per_weight=16.0)
     onnx = make_artifact(model="other", level="fp32", format="onnx", bits_per_weight=32.0)
-    work = Work(make_workload(), (basics(), divergence()), tolerance=0.01)
-    cases = plan([small, large, onnx, torch], "cpu", Settings(), work)
+    work = Work((make_workload(),), (basics(), divergence()), tolerance=0.01)
+    cases = plan([small, large, onnx, torch], "cpu", [Settings()], work)
     assert [type(case) for case in cases] == [SpeedCase, ItemsCase, TextCase] * 4
     races = [case.race for case in cases if isinstance(case, ItemsCase)]
     assert [race.reference for race in races if race] == [large, large, torch, torch]
@@ -154,13 +159,78 @@ def test_nothing_twins_and_lonely_races_are_refused() -> None:
     """No work, two tasks of one name, a race without a rival: what to type is said."""
     artifact = make_artifact()
     for work, said in (
-        (Work(None, ()), "nothing to measure"),
-        (Work(None, (basics(), basics())), "two tasks have the name 'basics'"),
-        (Work(None, (basics(),), tolerance=0.01), "a race of tiny needs two levels"),
+        (Work((), ()), "nothing to measure"),
+        (Work((), (basics(), basics())), "two tasks have the name 'basics'"),
+        (Work((), (basics(),), tolerance=0.01), "a race of tiny needs two levels"),
     ):
         with pytest.raises(UsageError, match=said) as caught:
-            plan([artifact], "cpu", Settings(), work)
+            plan([artifact], "cpu", [Settings()], work)
         assert caught.value.hint
+
+
+def test_settings_are_an_axis_of_the_plan() -> None:
+    """Speed with each choice; a task once for those that change answers, against the first."""
+    chosen = [
+        Settings(threads=threads, kv_type=kv_type)
+        for threads in (1, 2)
+        for kv_type in ("f16", "q8_0")
+    ]
+    work = Work(
+        (make_workload(), make_workload(name="long", prompt_tokens=128)), (basics(), divergence())
+    )
+    cases = plan([make_artifact()], "cpu", chosen, work)
+    assert sum(isinstance(case, SpeedCase) for case in cases) == 8
+    asked = [case.subject.settings.kv_type for case in cases if isinstance(case, ItemsCase)]
+    assert asked == ["f16", "q8_0"]
+    texts = [case for case in cases if isinstance(case, TextCase)]
+    assert [case.is_reference for case in texts] == [True, False]
+    assert len({case_id(case, "1") for case in cases}) == len(cases)
+
+
+def told(*clusters: str) -> Hello:
+    """Return the hello of a machine with these clusters of cores."""
+    return (
+        MemoryTransport(Server)
+        .start(THIS_MACHINE, "hello")
+        .hello.model_copy(update={"clusters": clusters})
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "clusters", "wanted"),
+    [
+        (["threads=1,2"], ["0-3"], [(1, ""), (2, "")]),
+        (["cores=auto"], ["4-7", "0-3"], [(0, "4-7"), (0, "0-3"), (0, "4-7+0-3")]),
+        (["cores=auto"], ["0-3"], [(0, "")]),
+        (["cores=0-1,2+3", "threads=2"], ["0-3"], [(2, "0-1"), (2, "2+3")]),
+        (["threads=1", "threads=2,1"], ["0-3"], [(1, ""), (2, "")]),
+        ([], ["0-3"], [(0, "")]),
+    ],
+)
+def test_choices_are_all_combinations(
+    typed: list[str], clusters: list[str], wanted: list[tuple[int, str]]
+) -> None:
+    """Each value of each setting with each of the others, once; auto is the machine's clusters."""
+    chosen = choices_of(Settings(), typed, told(*clusters))
+    assert [(settings.threads, settings.cores) for settings in chosen] == wanted
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("thread=2", "unknown setting"),
+        ("threads", "unknown setting"),
+        ("threads=two", "threads"),
+        ("cores=4-", "cores"),
+        ("cores=4;rm", "cores"),
+        ("threads=" + ",".join(map(str, range(1, 70))), "more than 64"),
+    ],
+)
+def test_wrong_choice_is_one_line(typed: str, words: str) -> None:
+    """Exit 2 with what to type."""
+    with pytest.raises(UsageError, match=words) as refused:
+        choices_of(Settings(), [typed], told("0-3"))
+    assert refused.value.hint
 
 
 def test_more_work_is_estimated_to_take_longer() -> None:
@@ -210,4 +280,6 @@ def test_names_stand_for_sizes() -> None:
     assert chat is not None
     assert (chat.prompt_tokens, chat.generate_tokens) == WORKLOADS["chat"] == (512, 128)
     assert (chat.decode_from, chat.context) == (512, 640)
-    assert parse_workload("none", 1, 5) is None
+    assert parse_workloads("none", 1, 5) == ()
+    names = [workload.name for workload in parse_workloads("chat, rag,8+8", 1, 5)]
+    assert names == ["chat", "rag", "8+8"]
