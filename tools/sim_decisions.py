@@ -1,9 +1,10 @@
 """Measure by simulation how often `pick` is wrong: studies whose truth is known, from runs to pick.
 
-Each study draws launches and answers of several levels, stores them as runs, compares them and
-picks. Prints for each setting how often it picked, how often what it picked breaks a constraint in
-truth (5 % of studies at most may), how often it was undecided, and how often it said "none" though
-a level keeps every constraint.
+Each study draws launches, answers, joules and chunks of several levels (`lib/studies.py`), stores
+them as runs, compares them and picks. Prints for each setting how often it picked, how often what
+it picked breaks a constraint in truth (5 % of studies at most may), how often it was undecided, how
+often it said "none" though a level keeps every constraint, and how often a loser that is better in
+truth was said to be shown worse.
 
     python tools/sim_decisions.py --studies 1000
 """
@@ -14,160 +15,69 @@ import argparse
 import math
 import sys
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parent))
 
-from support.builders import make_accuracy, make_artifact, make_launch, make_run, make_speed
+from lib.studies import ACCURACY, Level, Noise, Setting, study
 
 from edgebench.analyze.compare import compare
+from edgebench.analyze.decision import Pick
 from edgebench.analyze.pick import Constraints, pick
 from edgebench.analyze.rows import summarize
-from edgebench.records.accuracy import ItemResult
-from edgebench.records.run import Run
-from edgebench.stats.clusters import clustered_proportion
-from edgebench.stats.estimates import proportion_estimate
+from edgebench.analyze.weights import Objective
 
-WITHIN, REPETITIONS = 0.02, 5
-ACCURACY = 0.6  # of the reference
+OUTCOMES = ("picked", "broken", "undecided", "none", "none, wrongly", "shown wrongly")
 
 
-@dataclass(frozen=True)
-class Level:
-    """A level's true figures; `disagreement`: how often it answers unlike the reference."""
-
-    name: str
-    bits: float
-    decode: float
-    loss: float = 0.0
-    disagreement: float = 0.0
-
-
-@dataclass(frozen=True)
-class Noise:
-    """How launches and answers scatter. `between`: of launches, as a multiple of that within."""
-
-    between: float = 1.0
-    outliers: float = 0.0  # the share of launches that are a fifth slower
-    drift: float = 0.0  # of all levels from the first round to the last, as a share
-    cluster: int = 1  # items that share a context
-    correlation: float = 0.0  # of what is lost within a cluster
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What is measured, and what is asked."""
-
-    name: str
-    levels: tuple[Level, ...]
-    constraints: Constraints
-    objective: str = "decode"
-    launches: int = 5
-    items: int = 1000
-    noise: Noise = field(default_factory=Noise)
-
-    def keeps(self, level: Level) -> bool:
-        """Return whether a level keeps every constraint in truth."""
-        asked = self.constraints
-        slow = level.decode < (asked.min_decode_tokens_per_s or 0)
-        late = 20 / level.decode > (asked.max_ttft_s or math.inf)
-        lost = level.loss > (
-            math.inf if asked.max_accuracy_loss is None else asked.max_accuracy_loss
-        )
-        return not (slow or late or lost)
-
-
-def study(rng: np.random.Generator, setting: Setting) -> list[Run]:
-    """Draw one study's runs; the first level is the reference, whose answers others change."""
-    answers = _answers(rng, setting)
-    runs = []
-    for level, correct in zip(setting.levels, answers, strict=True):
-        size = int(level.bits * 1e6)
-        artifact = make_artifact(level=level.name, bits_per_weight=level.bits, size_bytes=size)
-        launches = [
-            make_launch(f"round {index}", decode, ttft_s=20 / decode)
-            for index, decode in enumerate(_decodes(rng, level, setting).tolist())
-        ]
-        runs.append(make_run(artifact=artifact, speed=make_speed(level.decode, launches=launches)))
-        runs.append(_task_run(artifact, correct, setting))
-    return runs
-
-
-def _decodes(rng: np.random.Generator, level: Level, setting: Setting) -> NDArray[np.float64]:
-    n, noise = setting.launches, setting.noise
-    repetitions = np.median(rng.normal(0, WITHIN, (n, REPETITIONS)), axis=1)
-    logs = repetitions + rng.normal(0, noise.between * WITHIN, n)
-    logs += np.where(rng.random(n) < noise.outliers, math.log(0.8), 0.0)
-    logs += np.linspace(noise.drift / 2, -noise.drift / 2, n)
-    return np.asarray(level.decode * np.exp(logs))
-
-
-def _answers(rng: np.random.Generator, setting: Setting) -> list[NDArray[np.bool_]]:
-    n, noise = setting.items, setting.noise
-    reference = rng.random(n) < ACCURACY
-    told = []
-    for level in setting.levels:
-        lost = (level.disagreement + level.loss) / 2
-        won = (level.disagreement - level.loss) / 2
-        rates = np.full(n, lost)
-        if noise.correlation and lost:
-            scale = (1 - noise.correlation) / noise.correlation
-            groups = -(-n // noise.cluster)
-            rates = np.repeat(rng.beta(lost * scale, (1 - lost) * scale, groups), noise.cluster)[:n]
-        correct = reference.copy()
-        correct[reference & (rng.random(n) < np.minimum(1, rates / ACCURACY))] = False
-        correct[~reference & (rng.random(n) < won / (1 - ACCURACY))] = True
-        told.append(correct)
-    return told
-
-
-@lru_cache(maxsize=8)
-def _items(n: int, cluster: int) -> tuple[tuple[ItemResult, ItemResult], ...]:
-    return tuple(
-        (
-            ItemResult(id=str(index), correct=False, chosen=0, cluster=name),
-            ItemResult(id=str(index), correct=True, chosen=0, cluster=name),
-        )
-        for index in range(n)
-        for name in ["" if cluster == 1 else str(index // cluster)]
-    )
-
-
-def _task_run(artifact: object, correct: NDArray[np.bool_], setting: Setting) -> Run:
-    right = correct.tolist()
-    pairs = _items(setting.items, setting.noise.cluster)
-    items = tuple(pair[is_right] for pair, is_right in zip(pairs, right, strict=True))
-    value = proportion_estimate(sum(right), len(right))
-    if setting.noise.cluster > 1:
-        value = clustered_proportion(right, [item.cluster for item in items])
-    accuracy = make_accuracy([True]).model_copy(
-        update={"n": len(right), "value": value, "items": items}
-    )
-    return make_run(artifact=artifact, workload=None, speed=None, task="basics", accuracy=accuracy)
-
-
-def outcome(rng: np.random.Generator, setting: Setting) -> str:
+def outcomes(rng: np.random.Generator, setting: Setting) -> list[str]:
     """Return what one study's pick amounts to."""
     groups = compare(summarize(study(rng, setting)))
     group = next(group for group in groups if group.workload)
     decision = pick([group], setting.constraints, setting.objective)
     if decision.decision == "none":
-        return "none, wrongly" if any(map(setting.keeps, setting.levels)) else "none"
-    if decision.decision == "undecided":
-        return "undecided"
-    taken = next(it for it in setting.levels if f"tiny-{it.name}" == decision.artifact)
-    return "picked" if setting.keeps(taken) else "broken"
+        return ["none, wrongly" if any(map(setting.keeps, setting.levels)) else "none"]
+    if decision.decision == "undecided" or decision.winner is None:
+        return ["undecided"]
+    taken = _level(setting, decision.winner.artifact)
+    told = ["picked" if setting.keeps(taken) else "broken"]
+    return told + (["shown wrongly"] if _shown_wrongly(decision, setting, taken) else [])
+
+
+def _level(setting: Setting, name: str) -> Level:
+    """Return the level that a pick names: `tiny-q4_0`, `tiny-q4_0 (4 threads)`."""
+    return next(
+        level
+        for level in setting.levels
+        if name.split(" ")[0] == f"{level.model}-{level.name}"
+        and ("(" not in name or f"({level.threads} thread" in name)
+    )
+
+
+def _shown_wrongly(decision: Pick, setting: Setting, taken: Level) -> bool:
+    worse = [_level(setting, loser.artifact) for loser in decision.losers if loser.why == "worse"]
+    return any(_worth(level, setting) > _worth(taken, setting) + 1e-9 for level in worse)
+
+
+def _worth(level: Level, setting: Setting) -> float:
+    """Return the true weighted mean of logarithms."""
+    logs = {
+        "decode": math.log(level.decode),
+        "energy": -math.log(level.energy_j),
+        "memory": -math.log(level.bits),
+        "accuracy": math.log(level.accuracy),
+    }
+    weights = Objective.read(setting.objective).weights
+    return math.fsum(share * logs[aspect] for aspect, share in weights.items())
 
 
 def rates(setting: Setting, studies: int, seed: int = 1) -> dict[str, float]:
     """Return how often each outcome comes up."""
     rng = np.random.default_rng(seed)
-    counts = Counter(outcome(rng, setting) for _ in range(studies))
+    counts = Counter(told for _ in range(studies) for told in outcomes(rng, setting))
     return {name: count / studies for name, count in counts.items()}
 
 
@@ -194,8 +104,64 @@ LOSS = Constraints(max_accuracy_loss=0.05)
 ALL = Constraints(min_decode_tokens_per_s=30, max_ttft_s=20 / 30, max_accuracy_loss=0.03)
 
 
+def _models(levels: tuple[Level, ...]) -> tuple[Level, ...]:
+    """Return levels of two models at two and four threads, the second model a fifth slower."""
+    return tuple(
+        replace(level, model=model, threads=threads, decode=level.decode * times * gain)
+        for model, times in (("tiny", 1.0), ("small", 0.8))
+        for level in levels
+        for threads, gain in ((2, 0.9), (4, 1.0))
+    )
+
+
 def settings() -> list[Setting]:
     """Return every setting: clear ones, and truths at and just over the limits."""
+    return [*_of_one_model(), *_of_limits(), *_of_models()]
+
+
+def _of_limits() -> list[Setting]:
+    """Return settings whose limits on energy, latency, accuracy and divergence are just broken."""
+    just = tuple(replace(level, decode=31.0 + index) for index, level in enumerate(ALMOST))
+    over = tuple(replace(it, power_w=0.3005 * it.decode) for it in just)
+    slow = tuple(replace(level, decode=29.9) for level in ALMOST)
+    p99 = Constraints(max_latency_s={"p99": slow[0].p99_s * 29.9 / 30})
+    worse = tuple(replace(it, loss=0.0501, disagreement=0.08) for it in just)
+    right = Constraints(min_accuracy={"basics": ACCURACY - 0.05})
+    far = tuple(replace(it, kld=0.0505) for it in just)
+    clusters = Noise(cluster=10, correlation=0.3)
+    energy = Constraints(max_energy_j=0.3)
+    return [
+        Setting("six take just too much energy, fastest", TOP + over, energy),
+        Setting("six take just too much energy, least", TOP + over, energy, "energy"),
+        Setting("six with just too late a p99, fastest", TOP + slow, p99),
+        Setting("six with just too late a p99, smallest", TOP + slow, p99, "memory"),
+        Setting("six get just too little right, fastest", TOP + worse, right),
+        Setting("six get just too little right, best", TOP + worse, right, "accuracy"),
+        Setting("six get too little right, clusters", TOP + worse, right, noise=clusters),
+        Setting("six stray just too far, fastest", TOP + far, Constraints(max_divergence=0.05)),
+    ]
+
+
+def _of_models() -> list[Setting]:
+    """Return settings of two models at two numbers of threads, with weights too."""
+    weighed = "decode=2,energy=1,accuracy=1"
+    losing = _models(TOP + LOSING[:4])
+    slow = _models(tuple(replace(it, decode=29.9) for it in ALMOST[:4]))
+    level = tuple(replace(it, decode=29.9, model="tiny") for it in slow)
+    both = Constraints(min_decode_tokens_per_s=30, max_accuracy_loss=0.05)
+    return [
+        Setting("models, clear", _models(CLEAR), LIMITS, launches=8),
+        Setting("models, clear, weights", _models(CLEAR), LIMITS, weighed, launches=8),
+        Setting("models, lose just too much, fastest", losing, LOSS, items=500),
+        Setting("models, lose just too much, weights", losing, LOSS, weighed, items=500),
+        Setting("models, just too slow, most accurate", slow, AMONG, "accuracy"),
+        Setting("models, just too slow, weights", slow, AMONG, weighed),
+        Setting("threads alike, just too slow, weights", level, AMONG, "decode=1,memory=1"),
+        Setting("models, one of two limits, weights", _models(TOP + BOTH[:4]), both, weighed),
+    ]
+
+
+def _of_one_model() -> list[Setting]:
     clear = Setting("clear, between 1", CLEAR, LIMITS)
     almost = Setting("six just too slow, most accurate", TOP + ALMOST, AMONG, "accuracy")
     losing = Setting("six lose just too much, fastest", TOP + LOSING, LOSS, items=500)
@@ -255,13 +221,12 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=1000)
     parser.add_argument("--only", default="", help="settings whose name holds this")
     arguments = parser.parse_args()
-    names = ("picked", "broken", "undecided", "none", "none, wrongly")
-    print(f"{'setting':45}" + "".join(f"{name:>15}" for name in names))
+    print(f"{'setting':45}" + "".join(f"{name:>15}" for name in OUTCOMES))
     for setting in settings():
         if arguments.only in setting.name:
             told = rates(setting, arguments.studies)
             print(
-                f"{setting.name:45}" + "".join(f"{told.get(name, 0):15.3f}" for name in names),
+                f"{setting.name:45}" + "".join(f"{told.get(name, 0):15.3f}" for name in OUTCOMES),
                 flush=True,
             )
 

@@ -77,7 +77,8 @@ def llama_words(row: Row) -> list[str]:
 def llama_python(row: Row) -> str:
     """Return a program for llama-cpp-python."""
     settings, threads = row.settings, row.threads or row.settings.threads
-    flash = (row.flash_attention or settings.flash_attention) == "on"
+    # It knows no `auto`: what that came to, and where no run says, what llama.cpp mostly takes.
+    flash = {"on": True, "off": False}.get(row.flash_attention, settings.flash_attention != "off")
     kv_type = GGML_TYPES[settings.kv_type]
     # Its `use_mmap` is the mode that llama.cpp takes by itself.
     mmap = settings.load_mode in ("auto", "mmap")

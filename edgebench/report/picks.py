@@ -24,7 +24,9 @@ def pick_lines(decision: Pick, explain: bool = False) -> list[str]:
     lines = [head] if decision.decision == "none" else [head, f"  {decision.reason}."]
     if decision.baseline and _about_loss(decision):
         over = f", at {', '.join(decision.tasks)}" if decision.tasks else ""
-        lines.append(f"  loss counts from {decision.baseline}{over}")
+        held = decision.baseline
+        held = "each model's reference" if held == "reference" else held
+        lines.append(f"  loss counts from {held}{over}")
     if decision.decision == "undecided" and decision.satisfying:
         lines.append(f"  sure to keep every limit: {_listed(decision.satisfying, explain)}")
     if explain and decision.artifact:
@@ -51,17 +53,30 @@ def _listed(names: Sequence[str], explain: bool) -> str:
 
 
 def _questions(decision: Pick, explain: bool) -> list[str]:
-    lines = [_open(question) for question in decision.measure_next]
+    lines = [_open(questions) for questions in _alike(decision.measure_next)]
     lines += [
-        f"{_open(question)} (it wouldn't be the better pick)" for question in decision.left_open
+        f"{_open(questions)} (it wouldn't be the better pick)"
+        for questions in _alike(decision.left_open)
     ]
     if explain or len(lines) <= MOST:
         return lines
     return [*lines[:MOST], f"  {len(lines) - MOST} more are open; --explain lists them"]
 
 
-def _open(question: Next) -> str:
-    line = f"  open {question.artifact}: {question.constraint}"
+def _alike(questions: Sequence[Next]) -> list[list[Next]]:
+    """Put together what is one question: answers are the same whatever the threads."""
+    groups: dict[tuple[object, ...], list[Next]] = {}
+    for it in questions:
+        estimate = (it.estimate.value, it.estimate.n) if it.estimate else ()
+        key = (it.constraint, it.about, estimate or it.artifact, it.message)
+        groups.setdefault(key, []).append(it)
+    return list(groups.values())
+
+
+def _open(questions: Sequence[Next]) -> str:
+    question = questions[0]
+    names = _listed([it.artifact for it in questions], explain=False)
+    line = f"  open {names}: {question.constraint}"
     if question.limit is not None:
         line += f" {limit_words(question.constraint, question.limit)}"
     if question.about:
@@ -74,9 +89,9 @@ def _open(question: Next) -> str:
 def _commands(decision: Pick, explain: bool) -> list[str]:
     """Return the commands that would close the question, unbroken, so that they can be copied."""
     advices = {
-        question.advice.command: question.advice
-        for question in decision.measure_next
-        if question.advice
+        questions[0].advice.command: questions[0].advice
+        for questions in _alike(decision.measure_next)
+        if questions[0].advice
     }
     lines = ["To decide, type:"] if advices else []
     for advice in list(advices.values())[: None if explain else MOST]:
@@ -120,7 +135,8 @@ def _shorten(lines: Sequence[str], decision: Pick) -> list[str]:
 
 def _wrap(line: str) -> list[str]:
     indent = " " * (len(line) - len(line.lstrip()) + 2)
-    return textwrap.wrap(line, 80, subsequent_indent=indent, break_long_words=False) or [""]
+    whole = {"break_long_words": False, "break_on_hyphens": False}  # so that names can be copied
+    return textwrap.wrap(line, 80, subsequent_indent=indent, **whole) or [""]
 
 
 def suggestion(groups: Sequence[Group], device: str, where: str | None) -> str:
