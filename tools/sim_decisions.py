@@ -145,8 +145,8 @@ def _of_limits() -> list[Setting]:
 def _of_models() -> list[Setting]:
     """Return settings of two models at two numbers of threads, with weights too."""
     weighed = "decode=2,energy=1,accuracy=1"
-    losing = _models(TOP + LOSING[:4])
-    slow = _models(tuple(replace(it, decode=29.9) for it in ALMOST[:4]))
+    losing = _models(TOP + LOSING[:3])
+    slow = _models(tuple(replace(it, decode=29.9) for it in ALMOST[:3]))
     level = tuple(replace(it, decode=29.9, model="tiny") for it in slow)
     both = Constraints(min_decode_tokens_per_s=30, max_accuracy_loss=0.05)
     return [
@@ -157,7 +157,7 @@ def _of_models() -> list[Setting]:
         Setting("models, just too slow, most accurate", slow, AMONG, "accuracy"),
         Setting("models, just too slow, weights", slow, AMONG, weighed),
         Setting("threads alike, just too slow, weights", level, AMONG, "decode=1,memory=1"),
-        Setting("models, one of two limits, weights", _models(TOP + BOTH[:4]), both, weighed),
+        Setting("models, one of two limits, weights", _models(TOP + BOTH[:3]), both, weighed),
     ]
 
 

@@ -7,6 +7,7 @@ several respects is `weights.py`'s. Knows no constraints.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -18,6 +19,7 @@ from edgebench.analyze.speeds import SpeedFigures
 from edgebench.records.base import Estimate
 from edgebench.stats.launches import bound_above, bound_below, ratio_p
 from edgebench.stats.loss import difference_p, loses_at_most
+from edgebench.stats.student import normal_quantile
 
 Aspect = Literal["decode", "prefill", "memory", "energy", "accuracy", "divergence"]
 ASPECTS: tuple[Aspect, ...] = (
@@ -176,6 +178,8 @@ def _accuracy(row: Row, other: Row, tasks: Sequence[str]) -> Lead | None:
     told = [(mine, theirs) for mine, theirs in pairs if mine and theirs]
     if not told or len(told) < len(tasks):
         return None
+    if all(mine.items and mine.items == theirs.items for mine, theirs in told):
+        return Lead(0.0, is_shown=False)  # one artifact's answers, under several settings
     by = sum(mine.accuracy.value - theirs.accuracy.value for mine, theirs in told) / len(told)
     both = [_shared(mine, theirs) for mine, theirs in told]
     shared = [answers for answers in both if answers is not None]
@@ -190,11 +194,14 @@ def _accuracy(row: Row, other: Row, tasks: Sequence[str]) -> Lead | None:
 
 def accuracy_reach(row: Row, other: Row, tasks: Sequence[str]) -> float | None:
     """Return how far the mean difference may lie from the one seen, at 95 %; None: unknown."""
-    both = [
-        _shared(mine, theirs)
+    pairs = [
+        (mine, theirs)
         for name in tasks
         if (mine := row.task(name)) and (theirs := other.task(name))
     ]
+    if len(pairs) == len(tasks) and all(mine.items == theirs.items for mine, theirs in pairs):
+        return 0.0
+    both = [_shared(mine, theirs) for mine, theirs in pairs]
     shared = [answers for answers in both if answers is not None]
     return _reach(shared) if shared and len(shared) == len(tasks) else None
 
@@ -209,9 +216,17 @@ def _shared(mine: TaskFigures, theirs: TaskFigures) -> Answers | None:
 
 
 def _half_width(answers: Answers) -> float:
-    judged = loses_at_most(*answers, 0.0, LEVEL / 2)
-    low, high = judged.difference.bounds or (-1.0, 1.0)
-    return max(high - judged.difference.value, judged.difference.value - low)
+    """Return half the interval of a difference; Agresti & Min's (2005) where items stand alone."""
+    ours, theirs, clusters = answers
+    if clusters is not None:
+        judged = loses_at_most(ours, theirs, clusters, 0.0, LEVEL / 2)
+        low, high = judged.difference.bounds or (-1.0, 1.0)
+        return max(high - judged.difference.value, judged.difference.value - low)
+    won = 0.5 + list(map(operator.gt, ours, theirs)).count(True)
+    lost = 0.5 + list(map(operator.lt, ours, theirs)).count(True)
+    n = len(ours) + 2
+    variance = (won + lost - (won - lost) ** 2 / n) / n**2
+    return normal_quantile(1 - LEVEL / 2) * math.sqrt(variance)
 
 
 def front(rows: Sequence[Row], tasks: Sequence[str], aspects: Sequence[Aspect]) -> list[Row]:

@@ -116,8 +116,7 @@ class Objective(Record):
         if self.only:
             return lead(self.only, row, other, tasks)
         mine, theirs = self.value(row, tasks), self.value(other, tasks)
-        parts = [lead(aspect, row, other, tasks) for aspect in self.weights]
-        if mine is None or theirs is None or any(part is None for part in parts):
+        if mine is None or theirs is None or ("energy" in self.weights and _unlike(row, other)):
             return None
         by = mine / theirs - 1
         reaches = {
@@ -183,6 +182,10 @@ def _energy(row: Row, other: Row, _: Sequence[str]) -> float | None:
     if not (row.energy and other.energy):
         return None
     return _both(row.energy.j_per_token, other.energy.j_per_token)
+
+
+def _unlike(row: Row, other: Row) -> bool:
+    return not (row.energy and other.energy) or row.energy.source != other.energy.source
 
 
 def _both(mine: Estimate, theirs: Estimate) -> float | None:

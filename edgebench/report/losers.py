@@ -204,6 +204,13 @@ def quantity(name: str, estimate: Estimate) -> str:
     return f"{words} ({low} to {high})"
 
 
+def has_words(name: str, estimate: Estimate) -> str:
+    """Return "has 44.0 tok/s (43.1 to 45.0)", "loses 0.5 points", "gains 0.5 points"."""
+    if name == "max-accuracy-loss":
+        return _loss(estimate, "")
+    return f"has {quantity(name, estimate)}"
+
+
 def _loss(loss: Estimate, task: str) -> str:
     """Say a loss, or a gain as a gain."""
     words = _lost(loss.value)
@@ -275,7 +282,7 @@ def explained(check: Check) -> str:
     ]
     about = f" at {check.about}" if check.about else ""
     limit = limit_words(check.constraint, check.limit)
-    figure = f", it has {quantity(check.constraint, check.estimate)}" if check.estimate else ""
+    figure = f", it {has_words(check.constraint, check.estimate)}" if check.estimate else ""
     told += [check.reason] if check.reason else []
     words = f"{check.constraint} {limit}{about}{figure}: {check.verdict}"
     return f"{words} ({'; '.join(told)})" if told else words

@@ -11,7 +11,7 @@ from edgebench.analyze.advice import place
 from edgebench.analyze.compare import Group
 from edgebench.analyze.decision import Next, Pick
 from edgebench.report.format import duration, plain
-from edgebench.report.losers import MOST, explained, limit_words, loser_lines, quantity
+from edgebench.report.losers import MOST, explained, has_words, limit_words, loser_lines
 
 
 def pick_lines(decision: Pick, explain: bool = False) -> list[str]:
@@ -82,7 +82,7 @@ def _open(questions: Sequence[Next]) -> str:
     if question.about:
         line += f" at {question.about}"
     if question.estimate:
-        line += f", it has {quantity(question.constraint, question.estimate)}"
+        line += f", it {has_words(question.constraint, question.estimate)}"
     return f"{line}; {question.message}"
 
 
@@ -109,9 +109,10 @@ def _running(decision: Pick, explain: bool) -> list[str]:
     runs = [way for way in ways if explain or way.program != "edgebench"]
     lines = []
     for way in runs if explain else runs[:1]:
-        again = "To measure it again" if way.program == "edgebench" else "To run it"
-        how = " in Python" if way.language == "python" else ""
-        lines.append(f"{again} as it was measured{how} ({way.program}):")
+        how = "To run it as it was measured"
+        how += " in Python" if way.language == "python" else ""
+        how = "To measure it again" if way.program == "edgebench" else f"{how} ({way.program})"
+        lines.append(f"{how}:")
         indent = "" if way.language == "python" else "  "  # Python minds how far a line is in
         lines += [f"{indent}{plain(line, 4000)}" for line in way.text.splitlines()]
     return lines

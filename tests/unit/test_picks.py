@@ -21,7 +21,7 @@ from support.builders import (
 from edgebench.analyze.compare import compare
 from edgebench.analyze.pick import Constraints, Pick, pick
 from edgebench.analyze.rows import summarize
-from edgebench.cli.common import BYTES, JOULES, NATS, RATE, SHARE
+from edgebench.cli.common import BYTES, JOULES, LATENCY, LEAST_RIGHT, NATS, RATE, SHARE
 from edgebench.cli.pick import newest_groups
 from edgebench.records.accuracy import Divergence
 from edgebench.records.run import Run
@@ -85,7 +85,7 @@ def diverged(level: str, kld: float) -> Run:
     )
 
 
-def decide(runs: Sequence[Run], objective: Any = "decode", **limits: float) -> Pick:
+def decide(runs: Sequence[Run], objective: str = "decode", **limits: Any) -> Pick:
     """Pick as the command does."""
     return pick(newest_groups(compare(summarize(runs)), None), Constraints(**limits), objective)
 
@@ -235,7 +235,9 @@ def test_task_that_was_not_measured_is_a_command() -> None:
     decision = decide(runs, max_accuracy_loss=0.02)
     (it,) = decision.measure_next
     assert it.advice
-    assert re.match(r"edgebench profile .* --tasks basics --race --tolerance 2%$", it.advice.command)
+    assert re.match(
+        r"edgebench profile .* --tasks basics --race --tolerance 2%$", it.advice.command
+    )
     assert "To decide, type:" in pick_lines(decision)
 
 
@@ -300,11 +302,35 @@ def test_pick_justifies_itself_in_json() -> None:
         (SHARE, "1 %", 0.01),
         (BYTES, "300MiB", 300 * 2**20),
         (NATS, "0.05", 0.05),
+        (NATS, "0.05 nats a token", 0.05),
     ],
 )
 def test_units_that_are_printed_can_be_typed(unit: Any, typed: str, value: float) -> None:
     """What a table shows is what an option takes."""
     assert unit.convert(typed, None, None) == pytest.approx(value)
+
+
+def test_limits_with_names_can_be_typed() -> None:
+    """A percentile and its time, a task and its share; a task's name may hold an equals sign."""
+    assert LATENCY.convert("p99=200ms", None, None) == ("p99", pytest.approx(0.2))
+    assert LEAST_RIGHT.convert("a=b=60%", None, None) == ("a=b", pytest.approx(0.6))
+
+
+@pytest.mark.parametrize(
+    ("unit", "typed", "words"),
+    [
+        (LATENCY, "p98=1s", "isn't one of p50, p95, p99"),
+        (LATENCY, "200ms", "has no name"),
+        (LEAST_RIGHT, "basics=160%", "isn't a share of all items"),
+        (LEAST_RIGHT, "basics=60", "write for example 60%"),
+    ],
+)
+def test_limits_with_wrong_names_are_refused(unit: Any, typed: str, words: str) -> None:
+    """The message says what a name may be."""
+    import click
+
+    with pytest.raises(click.UsageError, match=re.escape(words)):
+        unit.convert(typed, None, None)
 
 
 @pytest.mark.parametrize(("unit", "typed"), [(BYTES, "300"), (SHARE, "1"), (RATE, "fast")])
