@@ -6,15 +6,15 @@ from which its command is made, so that it can be typed or carried out. Carries 
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
 from pathlib import PurePath
 
 from pydantic import Field
 
-from edgebench.analyze.constraints import Check
+from edgebench.analyze.constraints import OF_LAUNCHES, Check, launches_of
 from edgebench.analyze.rows import Row, TaskFigures
-from edgebench.analyze.speeds import SpeedFigures
 from edgebench.plan.cases import reference_of
 from edgebench.records.base import Estimate, Record, Text
 from edgebench.records.settings import Settings
@@ -39,7 +39,6 @@ LARGER_TASKS = {
 }
 MOST_LAUNCHES = 100  # that profile takes
 GOOD_CHANCE = 0.5
-ON_LAUNCHES = ("min-decode", "min-prefill", "max-ttft", "max-latency")
 
 
 class Measure(Record):
@@ -50,6 +49,7 @@ class Measure(Record):
     launches: int | None = Field(default=None, description="in all, those stored among them")
     tasks: tuple[Text, ...] = ()
     tolerance: float | None = Field(default=None, description="of a race, where it is one")
+    alpha: float = Field(default=ALPHA, description="how often the test to decide may err")
 
 
 class Advice(Record):
@@ -74,7 +74,7 @@ def advise(
     """
     rows = [row, against] if against is not None and against is not row else [row]
     name = check.constraint
-    if name in ON_LAUNCHES:
+    if name in OF_LAUNCHES:
         return _more_launches(row, check, alpha)
     if name in ("max-accuracy-loss", "min-accuracy"):
         return _more_answers(row, check, rows, alpha)
@@ -83,8 +83,8 @@ def advise(
     if name == "max-energy" and check.estimate is None:
         command = shlex.join(["edgebench", "devices", "check", row.device.name])
         return check.reason, Advice(command=command, note="says which meters answer")
-    if name == "max-energy" and check.estimate and len(_launches(row)) < LEAST_FOR_BOUND:
-        return check.reason, measure_speed(row)
+    if name == "max-energy":
+        return _more_joules(row, check)
     if name == "max-memory" and row.memory is None:
         return check.reason, measure_speed(row)
     return check.reason or "its interval holds the limit", None
@@ -109,24 +109,13 @@ def _launches(row: Row) -> Sequence[object]:
     return row.speed.launches if row.speed else ()
 
 
-def samples_of(speed: SpeedFigures, constraint: str) -> list[float]:
-    """Return each launch's figure that a constraint is about; none where no launch has it."""
-    if constraint == "min-decode":
-        return speed.decodes
-    if constraint == "max-ttft":
-        return speed.first_tokens_s
-    if constraint == "min-prefill":
-        return [launch.prefill_tokens_per_s for launch in speed.launches]
-    return []
-
-
 def _more_launches(row: Row, check: Check, alpha: float) -> tuple[str, Advice | None]:
     now = len(_launches(row))
     if not row.speed or now < LEAST_FOR_BOUND:
         return check.reason, measure_speed(row)
-    samples = samples_of(row.speed, check.constraint)
-    if not samples:
-        return check.reason or f"{now} launches leave it open", measure_speed(row, 2 * now)
+    samples = launches_of(row.speed, check.constraint, check.about)
+    if not samples:  # each launch generates too few tokens for a percentile
+        return check.reason, None
     needed = launches_to_decide(samples, check.limit, alpha=alpha)
     if needed is None or needed > MOST_LAUNCHES:
         return "it lies so near the limit that no number of launches is likely to decide", None
@@ -136,12 +125,27 @@ def _more_launches(row: Row, check: Check, alpha: float) -> tuple[str, Advice | 
     return check.reason or f"{now} launches leave it open", advice
 
 
+def _more_joules(row: Row, check: Check) -> tuple[str, Advice | None]:
+    """Advise launches that narrow the interval to the limit, as far as its width is chance."""
+    now, bounds = len(_launches(row)), check.estimate.bounds if check.estimate else None
+    if now < LEAST_FOR_BOUND:
+        return check.reason, measure_speed(row)
+    if not (check.estimate and bounds):
+        return check.reason or "no interval is known", None
+    gap = abs(check.estimate.value - check.limit)
+    wide = max(bounds.high - check.estimate.value, check.estimate.value - bounds.low)
+    wanted = math.ceil(now * (wide / gap) ** 2 * 1.5) if gap else MOST_LAUNCHES + 1
+    if wanted > MOST_LAUNCHES:
+        return "it lies so near the limit that no number of launches is likely to decide", None
+    return check.reason or f"{now} launches leave it open", measure_speed(row, max(now + 1, wanted))
+
+
 def _more_answers(
     row: Row, check: Check, rows: Sequence[Row], alpha: float
 ) -> tuple[str, Advice | None]:
     task = row.task(check.about)
     if task is None or check.estimate is None:
-        return check.reason, _missing_task(check, rows)
+        return check.reason, _missing_task(check, rows, alpha)
     if check.constraint != "max-accuracy-loss":
         return check.reason or f"{task.n} items leave it open", _larger(rows, task, None, None)
     difference, margin = task_difference(check.estimate), check.limit
@@ -166,14 +170,16 @@ def _more_answers(
     return words, _larger(rows, task, name, chance) if chance >= GOOD_CHANCE else None
 
 
-def _missing_task(check: Check, rows: Sequence[Row]) -> Advice:
+def _missing_task(check: Check, rows: Sequence[Row], alpha: float) -> Advice:
     """Advise the task that was not answered: as a race where a limit of loss is to be decided."""
     name = check.about or "basics"
     races = check.constraint == "max-accuracy-loss" and 0 < check.limit < 1 and len(rows) > 1
     # A race is held against the one of the most bits, whatever was named as the baseline.
     if not (races and reference_of([row.artifact for row in rows]) == rows[-1].artifact):
         return answers_of_all(rows, [name])
-    measure = Measure(rows=tuple(row.key for row in rows), tasks=(name,), tolerance=check.limit)
+    measure = Measure(
+        rows=tuple(row.key for row in rows), tasks=(name,), tolerance=check.limit, alpha=alpha
+    )
     return Advice(command=command_of(measure, rows), measure=measure)
 
 

@@ -263,10 +263,13 @@ def _loss(row: Row, name: str, limit: float) -> Check:
 
 
 def _judged_loss(task: TaskFigures, limit: float) -> Check:
-    if task.race and task.race.about == "model" and task.difference:
+    race = task.race
+    asked_all = race is not None and race.verdict == "open" and race.items == race.population
+    if race and race.about == "model" and task.difference and not asked_all:
         return _raced(_as_loss(task.difference), limit, task.task)
     verdict = loses_at_most(*answers_of(task), limit)
-    times = AFTER_A_RACE if task.race else 1
+    # A race that came to the end of its list is a list, with the chance of error that was kept.
+    times = (1 / race.last_share if asked_all else AFTER_A_RACE) if race else 1
     return Check(
         constraint="max-accuracy-loss",
         limit=limit,

@@ -13,7 +13,14 @@ from collections.abc import Sequence
 from edgebench.analyze.advice import advise, answers_of_all, cannot_show, measure_speed
 from edgebench.analyze.choosing import Aspect, Lead, front, reasons_to_prefer, value_of
 from edgebench.analyze.compare import Group
-from edgebench.analyze.constraints import Check, Constraints, Question, checks_of
+from edgebench.analyze.constraints import (
+    OF_LAUNCHES,
+    Check,
+    Constraints,
+    Name,
+    Question,
+    checks_of,
+)
 from edgebench.analyze.decision import Aside, Next, Pick, Rejection
 from edgebench.analyze.divergences import standing_out
 from edgebench.analyze.losers import Standing, losers_of, winner_of
@@ -22,11 +29,12 @@ from edgebench.analyze.reasons import Chosen, reason_words
 from edgebench.analyze.rows import Row
 from edgebench.analyze.weights import Objective
 from edgebench.errors import UsageError, nearest
-from edgebench.stats.selection import ALPHA, Alphas, share_alpha
+from edgebench.stats.selection import ALPHA, Alphas, Risk, share_alpha
 
 __all__ = ["Constraints", "Next", "Pick", "Rejection", "pick"]
 
 SMALL_LEAD = 0.05  # of an open rival: too little to leave the question open for
+REPEATED: tuple[Name, ...] = (*OF_LAUNCHES, "max-energy")  # are tested again as launches are added
 ALIKE = 0.01  # a smaller lead counts for nothing, shown or not
 
 
@@ -36,6 +44,7 @@ def pick(
     objective: Objective | str = "decode",
     tasks: Sequence[str] = (),
     alpha: float = ALPHA,
+    looks: int = 1,
 ) -> Pick:
     """Judge the rows of groups, one a device; each of `tasks` is a constraint, all by default.
 
@@ -45,7 +54,7 @@ def pick(
     """
     weighed = Objective.read(objective) if isinstance(objective, str) else objective
     chosen = _tasks(groups, tasks, list(constraints.min_accuracy))
-    return _Judge(groups, constraints, weighed, chosen, alpha).decide(bool(tasks))
+    return _Judge(groups, constraints, weighed, chosen, Risk(alpha, looks)).decide(bool(tasks))
 
 
 def _tasks(
@@ -73,9 +82,10 @@ class _Judge:
         limits: Constraints,
         objective: Objective,
         tasks: tuple[str, ...],
-        alpha: float,
+        risk: Risk,
     ) -> None:
-        self.groups, self.objective, self.tasks, self.alpha = groups, objective, tasks, alpha
+        self.groups, self.objective, self.tasks, self.risk = groups, objective, tasks, risk
+        self.strict = share_alpha(1, 1, risk.alpha)
         self.rows = [row for group in groups for row in group.rows]
         self.names = names_of(self.rows)
         texts = tuple(dict.fromkeys(text for group in groups for text in group.texts))
@@ -168,22 +178,26 @@ class _Judge:
     def _judge(self, rows: Sequence[Row]) -> None:
         """Check every row: first what is broken, then what holds, as strictly as contenders ask."""
         checks = {row.key: checks_of(row, self.question) for row in rows}
-        first = share_alpha(len(rows), self.question.count, self.alpha)
+        first = share_alpha(len(rows), self.question.count, self.risk.alpha)
         contenders = [
             row
             for row in rows
             if all(check.verdict != "broken" for check in self._judged(checks[row.key], first))
         ]
-        shared = share_alpha(len(contenders), self.question.count, self.alpha)
+        shared = share_alpha(len(contenders), self.question.count, self.risk.alpha)
         # One of several that can't be told apart is taken for other reasons than the objective.
         alike = max((self._alike_to(row, contenders) for row in contenders), default=1)
-        strict = Alphas(
+        self.strict = Alphas(
             holds=shared.holds / alike, holds_shared=shared.holds_shared, broken=shared.broken
         )
-        self.checks = {key: self._judged(told, strict) for key, told in checks.items()}
+        self.checks = {key: self._judged(told, self.strict) for key, told in checks.items()}
 
     def _judged(self, checks: Sequence[Check], alphas: Alphas) -> list[Check]:
-        return [check.judged(alphas, self.question.shared) for check in checks]
+        once = alphas.each_of(self.risk.looks)
+        return [
+            check.judged(once if check.constraint in REPEATED else alphas, self.question.shared)
+            for check in checks
+        ]
 
     def _alike_to(self, row: Row, rows: Sequence[Row]) -> int:
         return sum(self._is_alike(other, row, SMALL_LEAD) for other in rows)
@@ -262,7 +276,7 @@ class _Judge:
         return [self._next(row, check) for check in self._of(row, "open")]
 
     def _next(self, row: Row, check: Check) -> Next:
-        message, advice = advise(row, check, self._baseline_row(row), self.alpha)
+        message, advice = advise(row, check, self._baseline_row(row), self._alpha_of(check))
         task = row.task(check.about)
         if task and check.estimate and check.estimate.value >= 0:
             beforehand = cannot_show(task, check.limit)
@@ -276,6 +290,14 @@ class _Judge:
             limit=check.limit,
             advice=advice,
         )
+
+    def _alpha_of(self, check: Check) -> float:
+        """Return how often the test that is to close a check may err, whichever way it closes."""
+        alphas = self.strict
+        if check.constraint in REPEATED:
+            alphas = alphas.each_of(self.risk.looks)
+        is_shared = check.constraint in self.question.shared
+        return min(alphas.broken, alphas.holds_shared if is_shared else alphas.holds)
 
     def _baseline_row(self, row: Row) -> Row | None:
         return next(

@@ -23,6 +23,8 @@ COMMANDS = {
     "compare": ("edgebench.cli.compare", "Set stored runs side by side."),
     "pick": ("edgebench.cli.pick", "Pick the artifact that fits your constraints."),
     "list": ("edgebench.cli.inventory", "List the artifacts, runs and caches that are here."),
+    "check": ("edgebench.cli.check", "Hold a deployment's demands against stored runs."),
+    "report": ("edgebench.cli.report", "Write one page with charts that opens offline."),
     "tasks": ("edgebench.cli.tasks", "List accuracy tasks, or make and check task files."),
     "schema": ("edgebench.cli.schema", "Print the JSON Schema of a run."),
 }

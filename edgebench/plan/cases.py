@@ -14,6 +14,7 @@ from edgebench.records.artifact import Artifact
 from edgebench.records.formats import FORMATS
 from edgebench.records.settings import Settings, Workload
 from edgebench.records.task import Task, TextTask
+from edgebench.stats.sequential import LAST_SHARE
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,15 @@ class Subject:
 
 @dataclass(frozen=True)
 class Race:
-    """A level's race against its reference; `rivals` levels share the chance of error."""
+    """A level's race against its reference; `rivals` levels share the chance of error.
+
+    `last_share` of it is kept for the look at all items.
+    """
 
     reference: Artifact
     tolerance: float
     rivals: int
+    last_share: float = LAST_SHARE
 
 
 @dataclass(frozen=True)
@@ -151,7 +156,8 @@ def _own_inputs(case: Case) -> dict[str, object]:
     inputs = {"task": [case.task.name, case.task.metric, case.task.sha256]}
     if case.race:
         race = case.race
-        inputs["against"] = [race.reference.sha256, race.tolerance, race.rivals]
+        last = [] if race.last_share == LAST_SHARE else [race.last_share]
+        inputs["against"] = [race.reference.sha256, race.tolerance, race.rivals, *last]
     return inputs
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -38,6 +38,9 @@ class RaceResult(Record):
     bounds: Estimate = Field(description="of the mean difference, valid at any stopping time")
     about: Literal["list", "model"] = Field(
         default="list", description="what the verdict is about; before 0.2: these items alone"
+    )
+    last_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.2, description="of the chance of error, kept for the look at all items"
     )
     reason: Text
 

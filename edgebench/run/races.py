@@ -86,7 +86,7 @@ class Contest:
 
     def _raced(self, level: Answers) -> list[RaceResult]:
         """Ask items in turn until the race is decided; return its result, or none at all."""
-        bets = Bets(self._race.tolerance, race_alpha(max(1, self._race.rivals)))
+        bets = self._bets()
         asked: list[Item] = []
         for batch in self._batches:
             level.ask(batch)
@@ -114,9 +114,13 @@ class Contest:
         differences = [
             float(ours[item.id].correct) - float(theirs[item.id].correct) for item in both
         ]
-        bets = Bets(self._race.tolerance, race_alpha(max(1, self._race.rivals)))
+        bets = self._bets()
         bets.update(cluster_means(differences, [item.cluster or item.id for item in both]))
         return bets
+
+    def _bets(self) -> Bets:
+        race = self._race
+        return Bets(race.tolerance, race_alpha(max(1, race.rivals)), race.last_share)
 
     def _told(self, bets: Bets, items: int) -> RaceResult:
         points = f"{100 * self._race.tolerance:g} points"
@@ -133,6 +137,7 @@ class Contest:
             population=len(self._order),
             bounds=bets.bounds,
             about="model",
+            last_share=self._race.last_share,
             reason=f"after {items} of {len(self._order)} items: {words[bets.verdict]}",
         )
 

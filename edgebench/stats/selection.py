@@ -16,11 +16,14 @@ A pick errs where it names a candidate that in truth breaks a constraint. The ar
    errs). Only in the latter case does the second matter, and so on: errors add up to at most
    a + a * a + ... = a / (1 - a). So `a` = alpha / (1 + alpha) serves any number of candidates. This
    asks that the order is independent of the tests: the objective and the constraint are different
-   measurements, as speed and accuracy are.
+   measurements, as speed and accuracy are. Candidates that share a measurement, as one artifact at
+   several settings shares its answers, hold or break together, which makes errors fewer.
 3. Where the objective is measured in the very launches (or on the very items) that a constraint is
    tested on, luck that brings a candidate to the front makes it hold as well. Those tests share `a`
    between the contenders: all candidates that are not shown to break (Bonferroni). Those shown to
-   break may be left out: at the limit only a share `a` of them is, further off they do not err.
+   break may be left out: at the limit only a share `a` of them is, further off they do not err. An
+   objective of several weighted respects shares with the constraints of each. Settings are
+   candidates like others, so a search over many of them asks for clearer evidence.
 4. "None" is said where every candidate is shown to break some constraint. For a candidate that
    keeps all of them, each of its tests may err, so those share `a` between the constraints.
 
@@ -32,6 +35,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ALPHA = 0.05
+# Looks at the same figures as they grow -> the share of a test's chance of error that each look may
+# have (Pocock 1977, Group sequential methods: one-sided 5 %, equal steps).
+EACH_LOOK = {1: 1.0, 2: 0.61, 3: 0.46, 4: 0.39}
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,19 @@ class Alphas:
     holds: float
     holds_shared: float
     broken: float
+
+    def each_of(self, looks: int) -> Alphas:
+        """Return what each of so many looks at a test may err; KeyError above four."""
+        share = EACH_LOOK[looks]
+        return Alphas(share * self.holds, share * self.holds_shared, share * self.broken)
+
+
+@dataclass(frozen=True)
+class Risk:
+    """How often a pick may be wrong, and how often its launches are looked at as they grow."""
+
+    alpha: float = ALPHA
+    looks: int = 1
 
 
 def share_alpha(contenders: int, constraints: int, alpha: float = ALPHA) -> Alphas:

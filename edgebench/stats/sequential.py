@@ -71,19 +71,24 @@ class Race:
     `tolerance`: by how much the mean of ours minus the reference's may be below 0, in 0..1.
     `alpha`: how often the verdict may be wrong. Each bound has it to itself, since whatever the
     truth, only one of the two verdicts is wrong; so `bounds` are two bounds at 1 - alpha each.
+    `last_share`: of alpha, kept for the look at the whole list.
 
     Betting with a mixture of constant multiples ("diversified Kelly", Waudby-Smith & Ramdas 2024,
     Estimating means of bounded random variables by betting).
     Raises ValueError on numbers outside these ranges.
     """
 
-    def __init__(self, tolerance: float, alpha: float = ALPHA) -> None:
+    def __init__(
+        self, tolerance: float, alpha: float = ALPHA, last_share: float = LAST_SHARE
+    ) -> None:
         if not 0 <= tolerance < 1:
             raise ValueError(f"a tolerance of {tolerance} is not in 0..1")
         self._limit = -float(tolerance)
         self._alpha = _checked_alpha(alpha)
-        self._racing = (1 - LAST_SHARE) * self._alpha
-        self._kept = LAST_SHARE * self._alpha
+        if not 0 < last_share < 1:
+            raise ValueError(f"a share of {last_share} is not between 0 and 1")
+        self._racing = (1 - last_share) * self._alpha
+        self._kept = last_share * self._alpha
         self._values: Floats = np.empty(0)
         self._verdict: Verdict = "open"
         self._has_looked = False
