@@ -148,7 +148,7 @@ def command(**typed: Any) -> int:
     Examples:
       edgebench pick --device cpu --min-decode 20 --max-accuracy-loss 5%
       edgebench pick --device cpu --max-memory 300MiB --objective accuracy
-      edgebench pick --device cpu --max-latency p99=200ms --objective decode=2,memory=1
+      edgebench pick --device cpu --max-ttft 2s --objective decode=2,energy=1
     """
     from edgebench.analyze.compare import compare
     from edgebench.analyze.pick import pick

@@ -136,8 +136,9 @@ def _shorten(lines: Sequence[str], decision: Pick) -> list[str]:
 
 def _wrap(line: str) -> list[str]:
     indent = " " * (len(line) - len(line.lstrip()) + 2)
-    whole = {"break_long_words": False, "break_on_hyphens": False}  # so that names can be copied
-    return textwrap.wrap(line, 80, subsequent_indent=indent, **whole) or [""]
+    wrapper = textwrap.TextWrapper(80, subsequent_indent=indent)
+    wrapper.break_long_words = wrapper.break_on_hyphens = False  # so that names can be copied
+    return wrapper.wrap(line) or [""]
 
 
 def suggestion(groups: Sequence[Group], device: str, where: str | None) -> str:
