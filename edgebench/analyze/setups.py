@@ -44,11 +44,13 @@ class Job:
     generate_tokens: int
     depth: int
     after_prompt: bool  # decode starts there; in runs before 0.2 it starts where the prompt does
+    duration_s: float | None = None  # of a sustained workload
 
     @classmethod
     def of(cls, workload: Workload, after_prompt: bool) -> Job:
         """Return the job that a workload is."""
-        return cls(workload.prompt_tokens, workload.generate_tokens, workload.depth, after_prompt)
+        sizes = workload.prompt_tokens, workload.generate_tokens, workload.depth
+        return cls(*sizes, after_prompt, workload.duration_s)
 
 
 @dataclass(frozen=True)

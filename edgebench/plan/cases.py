@@ -143,7 +143,8 @@ def settings_inputs(settings: Settings) -> dict[str, object]:
 def _own_inputs(case: Case) -> dict[str, object]:
     """Return what decides a case beside its subject."""
     if isinstance(case, SpeedCase):
-        workload = case.workload.model_dump(exclude={"repetitions", "launches", "name"})
+        late = set() if case.workload.duration_s else {"duration_s"}
+        workload = case.workload.model_dump(exclude={"repetitions", "launches", "name"} | late)
         # Before 0.2 decode started at the workload's depth: that was another measurement.
         inputs: dict[str, object] = {"workload": workload | {"decode_from": "prompt"}}
         return inputs | ({"meters": list(case.meters)} if case.meters != ("auto",) else {})

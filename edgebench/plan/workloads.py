@@ -15,20 +15,39 @@ WORKLOADS = {
     "short": (64, 32),
     "generate": (32, 512),
 }
+SUSTAINED = "sustained"  # a chat that goes on and on, so that heat shows
+MINUTES = 20.0
 _SIZES = re.compile(r"(\d{1,7})\+(\d{1,7})(?:@(\d{1,7}))?")
 
 
-def parse_workloads(typed: str, repetitions: int, launches: int) -> tuple[Workload, ...]:
-    """Read `chat`, `chat,rag`, `512+128@4096` or `none`; raise UsageError on anything else."""
+def parse_workloads(
+    typed: str, repetitions: int, launches: int, minutes: float = MINUTES
+) -> tuple[Workload, ...]:
+    """Read `chat`, `chat,rag`, `512+128@4096` or `none`; raise UsageError on anything else.
+
+    `minutes` is how long `sustained` goes on, in a single launch.
+    """
     if typed.strip() == "none":
         return ()
     parts = dict.fromkeys(part.strip() for part in typed.split(","))
-    return tuple(parse_workload(part, repetitions, launches) for part in parts)
+    return tuple(parse_workload(part, repetitions, launches, minutes) for part in parts)
 
 
-def parse_workload(typed: str, repetitions: int, launches: int) -> Workload:
+def parse_workload(
+    typed: str, repetitions: int, launches: int, minutes: float = MINUTES
+) -> Workload:
     """Read `chat`, `512+128` or `512+128@4096`; raise UsageError on anything else."""
     match = _SIZES.fullmatch(typed)
+    if typed == SUSTAINED:
+        prompt, generate = WORKLOADS["chat"]
+        return Workload(
+            name=typed,
+            prompt_tokens=prompt,
+            generate_tokens=generate,
+            repetitions=1,
+            launches=1,
+            duration_s=60 * minutes,
+        )
     if typed in WORKLOADS:
         prompt, generate, depth = *WORKLOADS[typed], 0
     elif match and int(match[1]) and int(match[2]):
@@ -36,8 +55,8 @@ def parse_workload(typed: str, repetitions: int, launches: int) -> Workload:
     else:
         raise UsageError(
             f"unknown workload {typed!r}",
-            hint=f"{nearest(typed, [*WORKLOADS, 'none'])} Or write prompt+generated@depth, "
-            "for example 512+128@4096",
+            hint=f"{nearest(typed, [*WORKLOADS, SUSTAINED, 'none'])} Or write "
+            "prompt+generated@depth, for example 512+128@4096",
         )
     return Workload(
         name=typed,

@@ -49,6 +49,10 @@ class Workload(Record):
         default=1, description="worker processes that each measure the repetitions"
     )
 
+    duration_s: Annotated[float, Field(ge=1, le=86_400)] | None = Field(
+        default=None, description="of a sustained workload: it is repeated for so long"
+    )
+
     @property
     def decode_from(self) -> int:
         """Return the tokens of context at which decode starts: where the prompt ends."""

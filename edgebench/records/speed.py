@@ -36,6 +36,32 @@ class Percentiles(Record):
     p99: Positive
 
 
+class Moment(Record):
+    """How the machine felt in the course of a sustained workload."""
+
+    at_s: Real
+    hottest_c: Real | None = None
+    clock_hz: Real | None = Field(default=None, description="of the fastest core")
+    throttled: bool | None = None
+
+
+class Sustained(Record):
+    """How the speed of a workload that goes on went: cool at the start, warm at the end."""
+
+    lasted_s: Real
+    trials: Count
+    start_tokens_per_s: Real
+    end_tokens_per_s: Real
+    onset_s: Real | None = Field(
+        default=None, description="when decode fell by more than 5 % for good; None: it did not"
+    )
+    hottest_c: Real | None = None
+    throttled_s: Real | None = Field(
+        default=None, description="when the machine first said that it throttles itself"
+    )
+    end_j_per_token: Estimate | None = None
+
+
 class Launch(Record):
     """One worker process's share of a case: its loading, and every repetition's seconds."""
 
@@ -55,6 +81,10 @@ class Launch(Record):
     foreign_cpu: Real | None = Field(
         default=None, description="processors that other programs kept busy during the repetitions"
     )
+    at_s: tuple[Real, ...] = Field(
+        default=(), description="of a sustained workload: when each repetition began"
+    )
+    course: tuple[Moment, ...] = ()
 
 
 class Speed(Record):
@@ -76,4 +106,5 @@ class Speed(Record):
     launches: tuple[Launch, ...] = Field(
         default=(), description="empty in runs before 0.2, which had one launch"
     )
+    sustained: Sustained | None = None
     discarded: Count = Field(default=0, description="launches that were measured again")
