@@ -5,6 +5,7 @@ Knows a decision's records. Many losers are told by groups, unless all are asked
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from edgebench.analyze.constraints import Check
@@ -12,6 +13,7 @@ from edgebench.analyze.decision import Comparison, Loser, Pick
 from edgebench.records.base import Estimate
 from edgebench.report.format import MIB, number, point_words
 
+_SET_TO = re.compile(r"(.*?) \(([^()]*)\)( on .*)?")
 MOST = 8  # losers that are told one by one
 # figure -> what it is multiplied with, and its unit
 UNITS = {
@@ -93,6 +95,22 @@ def loser_lines(decision: Pick, explain: bool) -> list[str]:
     return [*lines, "  --explain lists them all"]
 
 
+def joined(names: Sequence[str], most: int | None = MOST) -> str:
+    """List names, an artifact's settings together: `m-q8_0 (1 thread; 2 threads) on pi-5`."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        match = _SET_TO.fullmatch(name)
+        base, settings, place = match.groups("") if match else (name, "", "")
+        groups.setdefault((base, place), []).append(settings)
+    shown = list(groups.items())[:most]
+    words = [
+        base + (f" ({'; '.join(settings)})" if any(settings) else "") + place
+        for (base, place), settings in shown
+    ]
+    left = len(names) - sum(len(settings) for _, settings in shown)
+    return ", ".join(words) + (f" and {left} more" if left else "")
+
+
 def _line(loser: Loser, decision: Pick) -> str:
     if loser.why == "failed":
         return f"{loser.artifact} failed: {loser.reason}"
@@ -118,10 +136,7 @@ def _asked(loser: Loser, decision: Pick) -> Comparison | None:
 
 
 def _alike(alike: Sequence[Loser], decision: Pick) -> str:
-    names = [loser.artifact for loser in alike]
-    listed = ", ".join(names[:MOST]) + (
-        f" and {len(names) - MOST} more" if len(names) > MOST else ""
-    )
+    listed = joined([loser.artifact for loser in alike])
     told = [it for loser in alike if (it := _asked(loser, decision))]
     figures = [it.loser.value for it in told]
     words = f"  can't be told from it: {listed}"
@@ -132,7 +147,8 @@ def _alike(alike: Sequence[Loser], decision: Pick) -> str:
 
 
 def _group(members: Sequence[Loser], decision: Pick) -> str:
-    count, first = f"{len(members)} others", members[0]
+    what = "others" if decision.artifact else "candidates"
+    count, first = f"{len(members)} {what}", members[0]
     if first.why == "failed":
         return f"  {count} failed: {first.reason} (the first)"
     if first.why == "breaks":

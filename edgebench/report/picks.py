@@ -11,7 +11,14 @@ from edgebench.analyze.advice import place
 from edgebench.analyze.compare import Group
 from edgebench.analyze.decision import Next, Pick
 from edgebench.report.format import duration, plain
-from edgebench.report.losers import MOST, explained, has_words, limit_words, loser_lines
+from edgebench.report.losers import (
+    MOST,
+    explained,
+    has_words,
+    joined,
+    limit_words,
+    loser_lines,
+)
 
 
 def pick_lines(decision: Pick, explain: bool = False) -> list[str]:
@@ -21,6 +28,7 @@ def pick_lines(decision: Pick, explain: bool = False) -> list[str]:
         "none": "Nothing fits: every candidate breaks a limit or failed.",
         "undecided": "Undecided: the evidence doesn't decide.",
     }[decision.decision]
+    most = None if explain else MOST
     lines = [head] if decision.decision == "none" else [head, f"  {decision.reason}."]
     if decision.baseline and _about_loss(decision):
         over = f", at {', '.join(decision.tasks)}" if decision.tasks else ""
@@ -28,14 +36,14 @@ def pick_lines(decision: Pick, explain: bool = False) -> list[str]:
         held = "each model's reference" if held == "reference" else held
         lines.append(f"  loss counts from {held}{over}")
     if decision.decision == "undecided" and decision.satisfying:
-        lines.append(f"  sure to keep every limit: {_listed(decision.satisfying, explain)}")
+        lines.append(f"  sure to keep every limit: {joined(decision.satisfying, most)}")
     if explain and decision.artifact:
         lines += [f"    {explained(check)}" for check in decision.checks.get(decision.artifact, ())]
     lines += loser_lines(decision, explain)
     lines += [f"  not considered {aside.artifact}: {aside.reason}" for aside in decision.left_out]
     lines += [f"  ! {warning}" for warning in decision.warnings]
     if len(decision.pareto) > 1:
-        lines.append(f"  best trade-offs (Pareto): {_listed(decision.pareto, explain)}")
+        lines.append(f"  best trade-offs (Pareto): {joined(decision.pareto, most)}")
     lines += _questions(decision, explain)
     shown = [part for line in _shorten(lines, decision) for part in _wrap(plain(line, 2000))]
     return shown + _commands(decision, explain) + _running(decision, explain)
@@ -46,12 +54,6 @@ def _about_loss(decision: Pick) -> bool:
     return any(check.constraint == "max-accuracy-loss" for check in checks)
 
 
-def _listed(names: Sequence[str], explain: bool) -> str:
-    shown = names if explain else names[:MOST]
-    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
-    return ", ".join(shown) + more
-
-
 def _questions(decision: Pick, explain: bool) -> list[str]:
     lines = [_open(questions) for questions in _alike(decision.measure_next)]
     lines += [
@@ -60,7 +62,11 @@ def _questions(decision: Pick, explain: bool) -> list[str]:
     ]
     if explain or len(lines) <= MOST:
         return lines
-    return [*lines[:MOST], f"  {len(lines) - MOST} more are open; --explain lists them"]
+    left = len(lines) - MOST
+    return [
+        *lines[:MOST],
+        f"  {left} more {'is' if left == 1 else 'are'} open; --explain lists all",
+    ]
 
 
 def _alike(questions: Sequence[Next]) -> list[list[Next]]:
@@ -75,7 +81,7 @@ def _alike(questions: Sequence[Next]) -> list[list[Next]]:
 
 def _open(questions: Sequence[Next]) -> str:
     question = questions[0]
-    names = _listed([it.artifact for it in questions], explain=False)
+    names = joined([it.artifact for it in questions])
     line = f"  open {names}: {question.constraint}"
     if question.limit is not None:
         line += f" {limit_words(question.constraint, question.limit)}"

@@ -30,7 +30,7 @@ from edgebench.records.device import DeviceInfo
 from edgebench.records.run import Run
 from edgebench.records.settings import Settings
 from edgebench.records.speed import Memory
-from edgebench.report.losers import check_words, has_words
+from edgebench.report.losers import check_words, has_words, joined
 from edgebench.report.picks import pick_lines
 
 RIGHT = [True] * 180 + [False] * 120
@@ -260,6 +260,13 @@ def test_many_losers_are_told_by_groups() -> None:
     explained = "\n".join(pick_lines(decision, explain=True))
     assert all(f"iq{index} decodes" in explained for index in range(12))
     assert "shown, p = " in explained
+
+
+def test_settings_of_one_artifact_are_named_together() -> None:
+    """Names that differ in their settings alone are one name; the rest are counted."""
+    names = ["a-q8_0 (1 thread) on pi", "a-q8_0 (2 threads) on pi", "a-q4_0", "b-q8_0 (1 thread)"]
+    assert joined(names) == "a-q8_0 (1 thread; 2 threads) on pi, a-q4_0, b-q8_0 (1 thread)"
+    assert joined(names, 1) == "a-q8_0 (1 thread; 2 threads) on pi and 2 more"
 
 
 def test_settings_are_candidates_of_their_own() -> None:
