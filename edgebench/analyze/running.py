@@ -34,8 +34,8 @@ def commands_of(row: Row) -> tuple[Command, ...]:
     made: list[Command] = []
     if row.artifact.format == "gguf":
         made = [
-            _shell("llama-cli", llama_words(row)),
-            _shell("llama-server", [*llama_words(row), "--parallel", "1"]),
+            _shell(row, ["llama-cli", *llama_words(row)]),
+            _shell(row, ["llama-server", *llama_words(row), "--parallel", "1"]),
             Command(program="llama-cpp-python", language="python", text=llama_python(row)),
         ]
     elif row.artifact.format == "onnx" and row.artifact.graph != "standard":
@@ -45,8 +45,23 @@ def commands_of(row: Row) -> tuple[Command, ...]:
     return (*made, Command(program="edgebench", language="shell", text=again))
 
 
-def _shell(program: str, words: Sequence[str]) -> Command:
-    return Command(program=program, language="shell", text=shlex.join([program, *words]))
+def _shell(row: Row, words: Sequence[str]) -> Command:
+    """Return a line for a shell, pinned to the cores that the worker was pinned to."""
+    cores = row.settings.cores.replace("+", ",")
+    pin = ["taskset", "--cpu-list", cores] if cores else []
+    return Command(program=words[0], language="shell", text=shlex.join([*pin, *words]))
+
+
+def _pin(row: Row) -> list[str]:
+    """Return the lines of a program that pin it so; none where the worker wasn't pinned."""
+    parts = [part.partition("-") for part in row.settings.cores.split("+") if part]
+    cores = sorted(
+        {core for low, _, high in parts for core in range(int(low), int(high or low) + 1)}
+    )
+    if not cores:
+        return []
+    listed = ", ".join(map(str, cores))
+    return ["import os", "", f"os.sched_setaffinity(0, {{{listed}}})"]
 
 
 def settings_of(row: Row) -> dict[str, int | str | None]:
@@ -89,7 +104,7 @@ def llama_python(row: Row) -> str:
     arguments += [("flash_attn", flash), ("type_k", kv_type), ("type_v", kv_type)]
     arguments += [("n_gpu_layers", settings.gpu_layers)]
     arguments += [("use_mmap", mmap), ("use_mlock", settings.load_mode == "mlock")]
-    lines = ["from llama_cpp import Llama", "", "model = Llama("]
+    lines = [*_pin(row), "from llama_cpp import Llama", "", "model = Llama("]
     lines += [f"    {name}={value!r}," for name, value in [*arguments, ("verbose", False)]]
     lines += [
         ")",
@@ -106,7 +121,8 @@ def genai_python(row: Row) -> str:
     options = {"intra_op_num_threads": threads} if threads else {}
     overlay = json.dumps({"model": {"decoder": {"session_options": options}}})
     context = row.workload.context if row.workload else 512
-    lines = ["import onnxruntime_genai as og", "", f"config = og.Config({folder_of(row)!r})"]
+    lines = [*_pin(row), "import onnxruntime_genai as og", ""]
+    lines.append(f"config = og.Config({folder_of(row)!r})")
     lines += [f"config.overlay({overlay!r})", "config.clear_providers()"]
     if provider := GENAI_PROVIDERS.get(row.provider):
         lines.append(f"config.append_provider({provider!r})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -18,8 +19,15 @@ from edgebench.analyze.running import commands_of
 from edgebench.records.artifact import Artifact
 from edgebench.records.settings import Settings
 
+CORE = str(min(os.sched_getaffinity(0)))
 SETTINGS = Settings(
-    threads=1, batch=64, micro_batch=32, flash_attention="on", kv_type="q8_0", load_mode="mmap"
+    threads=1,
+    cores=CORE,
+    batch=64,
+    micro_batch=32,
+    flash_attention="on",
+    kv_type="q8_0",
+    load_mode="mmap",
 )
 SHORT = make_workload(prompt_tokens=96, generate_tokens=32)
 
@@ -52,10 +60,13 @@ def test_llama_cpp_python_answers(real_levels: tuple[Shell, Path]) -> None:
     """The program loads the file with the measured settings, and a chat has an answer."""
     row = row_of(real_levels[1] / "SmolLM2-135M-Instruct-q4_0", SETTINGS)
     text = typed(row, "llama-cpp-python").replace("max_tokens=32", "max_tokens=4")
-    told = "used = model.context_params\nprint(used.n_threads, used.n_ubatch, used.type_k)\n"
+    told = (
+        "used = model.context_params\nprint(used.n_threads, used.n_ubatch, used.type_k, end=' ')\n"
+    )
+    told += "print(*os.sched_getaffinity(0))\n"
     lines = run_python(text + told).splitlines()
     assert len(lines) >= 2
-    assert lines[-1] == "1 32 8"
+    assert lines[-1] == f"1 32 8 {CORE}"
 
 
 @pytest.mark.parametrize("program", ["llama-cli", "llama-server"])

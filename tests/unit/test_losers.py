@@ -307,6 +307,18 @@ def test_winner_comes_with_what_to_type() -> None:
     assert ways["edgebench"].endswith("--no-resume")
 
 
+def test_pinned_winner_is_run_on_its_cores() -> None:
+    """What was measured on some cores is typed so, for a shell and in Python."""
+    run = measured("q4_0", 40.0, format="gguf", path="/models/tiny-q4_0.gguf", threads=3)
+    settings = Settings(threads=3, cores="4-5+7")
+    decision = decide([run.model_copy(update={"settings": settings})])
+    assert decision.winner
+    ways = {command.program: command.text for command in decision.winner.run}
+    assert ways["llama-cli"].startswith("taskset --cpu-list 4-5,7 llama-cli ")
+    assert "os.sched_setaffinity(0, {4, 5, 7})" in ways["llama-cpp-python"]
+    assert "--set cores=4-5+7" in ways["edgebench"]
+
+
 def test_onnx_winner_comes_with_a_program() -> None:
     """The folder, the provider and the threads stand in a program that Python can read."""
     run = measured("int4", 40.0, format="onnx", path="/models/tiny-int4", threads=2)
