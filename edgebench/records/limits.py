@@ -1,0 +1,35 @@
+"""How large, long, deep and slow what comes from elsewhere may be, each limit with its reason.
+
+The one home of these numbers: readers, records and children import them. Knows no format.
+"""
+
+from __future__ import annotations
+
+# Files, before they are read. A reader holds a file several times over while it parses it.
+SETTINGS_BYTES = 1 << 20  # devices.yaml, a task's header, a contract: people type these
+JSON_BYTES = 64 << 20  # config.json and its like have kilobytes; a large tokenizer.json has 35 MB
+DATA_BYTES = 128 << 20  # a task's rows; the largest public ones of text have 60 MB
+DATA_ROWS = 100_000  # a row takes 2 KB when it is read, whatever it says; MMLU has 14,042
+LINE_BYTES = 4_000_000  # one row: a text of 16,000 tokens in Thai has 200 KB
+
+# JSON and YAML. What a person or a library writes nests less than 10 deep.
+DEPTH = 64  # far below Python's recursion limit, which whatever walks over it next would meet
+DIGITS = 40  # of a whole number; Python's own limit of 4,300 makes numbers that no float can be
+YAML_NODES = 50_000  # 1 MB of `- a` makes 300,000, at 2 KB each; the installed registry has 600
+
+# Texts that are rendered, in the file's own words or a model's.
+RENDERED_CHARACTERS = 200_000  # of one text, as records have it (LongText)
+TASK_CHARACTERS = 100_000_000  # of all prompts of a task: MMLU-Pro with 5 examples has 72 million
+
+# Templates come from strangers, and one line of Jinja can run for ever or fill the memory.
+RENDER_S = 8  # of processor time for all of a file's rows; 14,042 rows of MMLU take 1 s
+RENDER_BYTES = 512 << 20  # of address space beyond what the child begins with
+CHAT_RENDER_S = 5  # of processor time for one conversation; the longest known takes 10 ms
+
+# Regular expressions of task files can take time that grows exponentially with the text.
+PATTERN_S = 2.0  # for one text; GSM8K's takes 10 us
+
+# What is kept of a text of unknown length.
+ANSWER_CHARACTERS = 1_000  # of an answer that a model gave: a number, a name, a short sentence
+REASON_CHARACTERS = 1_000  # of why something was left out
+MESSAGE_CHARACTERS = 300  # of somebody else's words in a line of ours
