@@ -1,6 +1,7 @@
 """YAML files that people write, with the line on which each key stands.
 
-Knows how to load safely, and how big a file may be. Knows no field.
+Knows how to load safely: how big a file may be, how deep it may nest, and that nothing in it stands
+for something elsewhere. Knows no field.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ from typing import Any, NamedTuple
 import yaml
 
 from edgebench.errors import BadFileError
+from edgebench.records.limits import DEPTH, DIGITS, MESSAGE_CHARACTERS, SETTINGS_BYTES, YAML_NODES
+from edgebench.sources.files import read_regular
+
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 @dataclass(frozen=True)
@@ -39,30 +44,68 @@ class _Entry(NamedTuple):
     value: yaml.Node
 
 
-def load_yaml(path: Path, largest_bytes: int = 1 << 20) -> LinedYaml:
-    """Read a file; raise BadFileError with the line where it isn't YAML, or is too large."""
+class _Refused(yaml.MarkedYAMLError):
+    """What is YAML, but isn't taken here."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Builds a tree of limited size: an alias would let a few lines stand for 10^9 entries."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__(content)
+        self._nodes = self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose a node and those below it."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        self._nodes += 1
+        if isinstance(event, yaml.AliasEvent):
+            problem = f"aliases (*{event.anchor:.40}) aren't taken here, write it out"
+        elif self._nodes > YAML_NODES:
+            problem = f"more than {YAML_NODES} entries"
+        elif self._depth >= DEPTH:
+            problem = f"nested more than {DEPTH} deep"
+        else:
+            self._depth += 1
+            node = super().compose_node(parent, index)
+            self._depth -= 1
+            return node
+        raise _Refused(problem=problem, problem_mark=event.start_mark)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Construct a value; PyYAML's own constructors raise whatever int() and float() do."""
+        if node.tag in _NUMBERS and len(node.value) > DIGITS:
+            problem = f"a number has more than {DIGITS} digits"
+            raise _Refused(problem=problem, problem_mark=node.start_mark)
+        try:
+            return super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+        except (ValueError, LookupError, AttributeError, TypeError, OverflowError):
+            kind = node.tag.rpartition(":")[2]
+            problem = f"{str(node.value)[:40]!r} isn't a value of the type {kind:.40}"
+            raise _Refused(problem=problem, problem_mark=node.start_mark) from None
+
+
+def load_yaml(path: Path, largest_bytes: int = SETTINGS_BYTES) -> LinedYaml:
+    """Read a file; raise BadFileError with the line where it isn't YAML, or goes out of bounds."""
+    return parse_yaml(read_regular(path, largest_bytes, hint="is it the data?"), path)
+
+
+def parse_yaml(raw: bytes, path: Path) -> LinedYaml:
+    """Parse what stands in a file; raise BadFileError as `load_yaml` does."""
     try:
-        with path.open("rb") as file:
-            raw = file.read(largest_bytes + 1)
-    except OSError as error:
-        raise BadFileError(f"can't read {path}: {error.strerror}") from None
-    if len(raw) > largest_bytes:
-        raise BadFileError(f"{path} has more than {largest_bytes} bytes", hint="is it the data?")
-    try:
-        text = raw.decode("utf-8-sig")
-        return _composed(yaml.SafeLoader(text))
+        return _composed(_Loader(raw.decode("utf-8-sig")))
     except UnicodeDecodeError:
         raise BadFileError(f"{path} isn't UTF-8 text") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise BadFileError(f"{path}{where}: not valid YAML: {problem[:300]}") from None
-    except RecursionError:
-        raise BadFileError(f"{path} is nested too deeply") from None
+        problem = getattr(error, "problem", None) or str(error)
+        shown = " ".join(problem.split())[:MESSAGE_CHARACTERS]
+        kind = "" if isinstance(error, _Refused) else "not valid YAML: "
+        raise BadFileError(f"{path}{where}: {kind}{shown}") from None
 
 
-def _composed(loader: yaml.SafeLoader) -> LinedYaml:
+def _composed(loader: _Loader) -> LinedYaml:
     """Read a document once, for its nodes and its data."""
     try:
         root = loader.get_single_node()
