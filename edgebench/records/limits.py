@@ -27,9 +27,22 @@ RENDER_BYTES = 512 << 20  # of address space beyond what the child begins with
 CHAT_RENDER_S = 5  # of processor time for one conversation; the longest known takes 10 ms
 
 # Regular expressions of task files can take time that grows exponentially with the text.
-PATTERN_S = 2.0  # for one text; GSM8K's takes 10 us
+PATTERN_S = 2.0  # of processor time for the first texts; GSM8K's takes 10 us for one
+PATTERN_EACH_S = 0.005  # more for each text, so that a million of them have their time
 
 # What is kept of a text of unknown length.
 ANSWER_CHARACTERS = 1_000  # of an answer that a model gave: a number, a name, a short sentence
 REASON_CHARACTERS = 1_000  # of why something was left out
 MESSAGE_CHARACTERS = 300  # of somebody else's words in a line of ours
+NAME_CHARACTERS = 10_000  # of a name, a path, an answer: what is longer is refused
+TOLD_CHARACTERS = 5_000  # of a reason or a warning, joined of others: what is longer is cut
+
+# Numbers in records. What is reckoned with them (squares, ratios, sums) stays a number then.
+LARGEST_WHOLE = 2**62  # bytes, tokens, nanoseconds: differences of two are still of 64 bits
+LARGEST_REAL = 1e60
+SMALLEST_POSITIVE = 1e-60
+
+# A stored run: 100 launches with their readings have 5 MB, 100,000 answers 20 MB.
+RUN_BYTES = 32 << 20  # of its line; to parse one takes ten times as much
+LINES_NAMED = 3  # of the lines that don't count, on stderr; the rest is counted
+LINES_LISTED = 20  # of them in JSON

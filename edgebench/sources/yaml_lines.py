@@ -78,7 +78,7 @@ class _Loader(yaml.SafeLoader):
             problem = f"a number has more than {DIGITS} digits"
             raise _Refused(problem=problem, problem_mark=node.start_mark)
         try:
-            return super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+            return super().construct_object(node, deep)
         except (ValueError, LookupError, AttributeError, TypeError, OverflowError):
             kind = node.tag.rpartition(":")[2]
             problem = f"{str(node.value)[:40]!r} isn't a value of the type {kind:.40}"
