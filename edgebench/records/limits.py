@@ -8,8 +8,9 @@ from __future__ import annotations
 # Files, before they are read. A reader holds a file several times over while it parses it.
 SETTINGS_BYTES = 1 << 20  # devices.yaml, a task's header, a contract: people type these
 JSON_BYTES = 64 << 20  # config.json and its like have kilobytes; a large tokenizer.json has 35 MB
-DATA_BYTES = 128 << 20  # a task's rows; the largest public ones of text have 60 MB
+DATA_BYTES = 64 << 20  # a task's rows; those of MMLU, the largest in wide use, have 8 MB
 DATA_ROWS = 100_000  # a row takes 2 KB when it is read, whatever it says; MMLU has 14,042
+DATA_VALUES = 2_000_000  # texts, numbers and lists in them; 3 bytes of JSON take 170 when read
 LINE_BYTES = 4_000_000  # one row: a text of 16,000 tokens in Thai has 200 KB
 
 # JSON and YAML. What a person or a library writes nests less than 10 deep.
@@ -19,12 +20,14 @@ YAML_NODES = 50_000  # 1 MB of `- a` makes 300,000, at 2 KB each; the installed 
 
 # Texts that are rendered, in the file's own words or a model's.
 RENDERED_CHARACTERS = 200_000  # of one text, as records have it (LongText)
-TASK_CHARACTERS = 100_000_000  # of all prompts of a task: MMLU-Pro with 5 examples has 72 million
+TASK_BYTES = 100_000_000  # in memory, of all a task's texts: MMLU-Pro with 5 examples takes 72 MB
 
 # Templates come from strangers, and one line of Jinja can run for ever or fill the memory.
-RENDER_S = 8  # of processor time for all of a file's rows; 14,042 rows of MMLU take 1 s
+RENDER_S = 5.0  # of processor time for all of a file's texts; 14,042 prompts of MMLU take 1 s
+RENDER_EACH_S = 0.001  # more for each text, so that a slow board renders 100,000 of them
+CHAT_RENDER_EACH_S = 0.05  # and for each conversation: the longest templates known take 10 ms
 RENDER_BYTES = 512 << 20  # of address space beyond what the child begins with
-CHAT_RENDER_S = 5  # of processor time for one conversation; the longest known takes 10 ms
+RENDER_SILENCE_S = 60.0  # for a reply, where the child has started on a slow board or was stopped
 
 # Regular expressions of task files can take time that grows exponentially with the text.
 PATTERN_S = 2.0  # of processor time for the first texts; GSM8K's takes 10 us for one
