@@ -11,7 +11,7 @@ from pathlib import PurePath
 
 from edgebench.analyze.constraints import Check
 from edgebench.analyze.rows import Row, TaskFigures
-from edgebench.records.base import Estimate, Record, Text
+from edgebench.records.base import Estimate, Record, Told
 from edgebench.records.settings import Settings
 from edgebench.stats.advice import (
     chance_to_decide,
@@ -31,10 +31,10 @@ GOOD_CHANCE = 0.5
 class Advice(Record):
     """A command, about how long it takes, and the chance that it decides; None: nobody knows."""
 
-    command: Text
+    command: Told
     takes_s: float | None = None
     chance: float | None = None
-    note: Text = ""
+    note: Told = ""
 
 
 def advise(row: Row, check: Check, against: Row | None = None) -> tuple[str, Advice | None]:

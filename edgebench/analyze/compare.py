@@ -17,7 +17,7 @@ from edgebench.analyze.setups import Job
 from edgebench.analyze.speeds import decode_ratio
 from edgebench.errors import UsageError
 from edgebench.figures.energy import common_source, of_source, reason_without
-from edgebench.records.base import Record, Text
+from edgebench.records.base import Record, Told
 from edgebench.records.device import DeviceInfo
 from edgebench.records.settings import Workload
 from edgebench.stats.estimates import holm
@@ -31,8 +31,8 @@ class Group(Record):
     """Rows that may be compared: one machine, set-up, model and workload, a runtime a format."""
 
     device: DeviceInfo
-    setup: Text
-    model: Text
+    setup: Told
+    model: Told
     workload: Workload | None
     after_prompt: bool
     runtimes: dict[str, str] = Field(default={}, description="format -> its runtime")

@@ -14,7 +14,7 @@ from pydantic import Field
 from edgebench.analyze.divergences import divergence_at
 from edgebench.analyze.pairs import answers_of
 from edgebench.analyze.rows import Row, TaskFigures
-from edgebench.records.base import Estimate, Record, Text
+from edgebench.records.base import Estimate, Record, Told
 from edgebench.stats.launches import LEAST_FOR_BOUND, p_above, p_below
 from edgebench.stats.loss import loses_at_most
 from edgebench.stats.selection import Alphas
@@ -43,16 +43,16 @@ class Check(Record):
     verdict: Verdict
     limit: float
     estimate: Estimate | None = None
-    about: Text = Field(default="", description="the task or text")
-    reason: Text = Field(default="", description="why it is open or broken, but for the figure")
+    about: Told = Field(default="", description="the task or text")
+    reason: Told = Field(default="", description="why it is open or broken, but for the figure")
 
 
 class Question(Record):
     """What a pick asks of each row, and how often a test may err."""
 
     limits: Constraints
-    tasks: tuple[Text, ...]
-    texts: tuple[Text, ...]
+    tasks: tuple[Told, ...]
+    texts: tuple[Told, ...]
     shared: tuple[Name, ...] = Field(
         description="the constraints on the objective's own measurements"
     )

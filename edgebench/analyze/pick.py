@@ -28,7 +28,7 @@ from edgebench.analyze.names import names_of
 from edgebench.analyze.reasons import Chosen, reason_words
 from edgebench.analyze.rows import Row
 from edgebench.errors import UsageError, nearest
-from edgebench.records.base import Estimate, Record, Text
+from edgebench.records.base import Estimate, Record, Told
 from edgebench.stats.selection import Alphas, share_alpha
 
 __all__ = ["Constraints", "Pick", "pick"]
@@ -48,21 +48,21 @@ SHARED: dict[Objective, tuple[Name, ...]] = {
 class Rejection(Record):
     """Why an artifact can't be taken."""
 
-    artifact: Text
-    constraint: Text
+    artifact: Told
+    constraint: Told
     estimate: Estimate | None = None
     limit: float | None = None
-    about: Text = ""
-    reason: Text = ""
+    about: Told = ""
+    reason: Told = ""
 
 
 class Next(Record):
     """A question that is open, and what to type so that it closes."""
 
-    artifact: Text
-    constraint: Text
-    message: Text
-    about: Text = ""
+    artifact: Told
+    constraint: Told
+    message: Told
+    about: Told = ""
     estimate: Estimate | None = None
     limit: float | None = None
     advice: Advice | None = None
@@ -71,27 +71,27 @@ class Next(Record):
 class Aside(Record):
     """An artifact that was not considered, and why."""
 
-    artifact: Text
-    reason: Text
+    artifact: Told
+    reason: Told
 
 
 class Pick(Record):
     """The decision, and why."""
 
     decision: Literal["picked", "none", "undecided"]
-    artifact: Text | None
-    sha256: Text | None
-    objective: Text
-    tasks: tuple[Text, ...]
-    baseline: Text | None
-    satisfying: tuple[Text, ...]
-    pareto: tuple[Text, ...]
+    artifact: Told | None
+    sha256: Told | None
+    objective: Told
+    tasks: tuple[Told, ...]
+    baseline: Told | None
+    satisfying: tuple[Told, ...]
+    pareto: tuple[Told, ...]
     rejected: tuple[Rejection, ...]
     measure_next: tuple[Next, ...]
     left_open: tuple[Next, ...]
     left_out: tuple[Aside, ...]
-    reason: Text
-    warnings: tuple[Text, ...]
+    reason: Told
+    warnings: tuple[Told, ...]
     checks: dict[str, tuple[Check, ...]]
 
 

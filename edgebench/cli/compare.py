@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgebench.cli.common import LOSS, common
+from edgebench.cli.common import LOSS, common, strict_option
 
 if TYPE_CHECKING:
     from edgebench.analyze.compare import Group
+    from edgebench.cli.stored import LeftOut
 
 
 @click.command("compare")
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="The loss of accuracy that a level is asked to stay within.",
 )
+@strict_option
 @common
 def command(
     paths: tuple[Path, ...],
@@ -42,6 +44,7 @@ def command(
     baseline: str | None,
     margin: float,
     layout: str,
+    strict: bool,
     as_json: bool,
 ) -> None:
     """Set stored runs side by side, with paired differences between levels.
@@ -58,9 +61,10 @@ def command(
     from edgebench.analyze.compare import compare
     from edgebench.cli.stored import stored_rows
 
-    groups = compare(stored_rows(paths, device), baseline, margin)
+    stored = stored_rows(paths, device, strict)
+    groups = compare(stored.rows, baseline, margin)
     if as_json or layout == "json":
-        click.echo(_as_json(groups))
+        click.echo(_as_json(groups, stored.left_out))
     elif layout == "csv":
         from edgebench.report.csv_file import as_csv
 
@@ -78,9 +82,8 @@ def command(
         print_groups(Console(), groups)
 
 
-def _as_json(groups: list[Group]) -> str:
-    import json
-
+def _as_json(groups: list[Group], left_out: LeftOut) -> str:
+    from edgebench.cli.stored import as_json
     from edgebench.report.verdicts import verdict
 
     rows = [row.model_dump(mode="json") for group in groups for row in group.rows]
@@ -92,4 +95,4 @@ def _as_json(groups: list[Group]) -> str:
         }
         for group in groups
     ]
-    return json.dumps({"rows": rows, "grouped": grouped})
+    return as_json({"rows": rows, "grouped": grouped, "passed_over": left_out.as_json()})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgebench.cli.common import BYTES, JOULES, LOSS, NATS, RATE, SECONDS, common
+from edgebench.cli.common import BYTES, JOULES, LOSS, NATS, RATE, SECONDS, common, strict_option
 
 if TYPE_CHECKING:
     from edgebench.analyze.choosing import Objective
@@ -27,6 +27,7 @@ class Options:
     tasks: tuple[str, ...]
     baseline: str | None
     objective: Objective
+    strict: bool
     as_json: bool
     max_memory: float | None
     min_decode: float | None
@@ -81,6 +82,7 @@ class Options:
     show_default=True,
     help="What to have the most (or least) of.",
 )
+@strict_option
 @common
 def command(**typed: Any) -> int:
     """Pick the level that fits your constraints, or say that the evidence doesn't decide.
@@ -95,14 +97,16 @@ def command(**typed: Any) -> int:
     """
     from edgebench.analyze.compare import compare
     from edgebench.analyze.pick import pick
-    from edgebench.cli.stored import stored_rows
+    from edgebench.cli.stored import as_json, stored_rows
 
     options = Options(**typed)
-    groups = compare(stored_rows(options.paths, options.device), options.baseline)
+    stored = stored_rows(options.paths, options.device, options.strict)
+    groups = compare(stored.rows, options.baseline)
     group = one_group(groups, options.workload)
     decision = pick(group, options.constraints, options.objective, options.tasks)
     if options.as_json:
-        click.echo(decision.model_dump_json())
+        told = decision.model_dump(mode="json") | {"passed_over": stored.left_out.as_json()}
+        click.echo(as_json(told))
     else:
         from edgebench.report.picks import pick_lines
 
@@ -156,10 +160,11 @@ def _refuse_several(groups: Sequence[Group]) -> None:
 
 def _where(group: Group) -> str:
     """Name a group's set-up, builds and date."""
-    from edgebench.report.format import DAY, plain
+    from edgebench.records.base import clean
+    from edgebench.report.format import DAY
 
     words = [group.device.cpu or "", group.setup, *sorted(set(group.runtimes.values()))]
     if group.workload and not group.after_prompt:
         words.append("decode from where the prompt starts, as before 0.2")
     words = [word for word in words if word]
-    return plain(f"runs of {group.newest[:DAY]} ({'; '.join(words)})")
+    return clean(f"runs of {group.newest[:DAY]} ({'; '.join(words)})")

@@ -6,14 +6,24 @@ from typing import Literal
 
 from pydantic import Field
 
-from edgebench.records.base import Count, Estimate, Positive, Real, Record, Text
+from edgebench.records.base import (
+    Count,
+    Figure,
+    Positive,
+    Real,
+    Record,
+    Share,
+    ShareFigure,
+    Text,
+    Told,
+)
 
 
 class Skip(Record):
     """An item that was not answered, and why."""
 
     id: Text
-    reason: Text
+    reason: Told
 
 
 class ItemResult(Record):
@@ -31,15 +41,15 @@ class RaceResult(Record):
     """Where a race against the reference stopped, and why."""
 
     reference: Text = Field(description="the reference artifact's name")
-    tolerance: Real
+    tolerance: Share
     verdict: Literal["within", "outside", "open"]
     items: Count
     population: Count
-    bounds: Estimate = Field(description="of the mean difference, valid at any stopping time")
+    bounds: Figure = Field(description="of the mean difference, valid at any stopping time")
     about: Literal["list", "model"] = Field(
         default="list", description="what the verdict is about; before 0.2: these items alone"
     )
-    reason: Text
+    reason: Told
 
 
 class Accuracy(Record):
@@ -49,9 +59,9 @@ class Accuracy(Record):
     task_sha256: Text
     metric: Text
     n: Count
-    value: Estimate
-    chance: Real
-    majority: Real | None = Field(
+    value: ShareFigure
+    chance: Share
+    majority: Share | None = Field(
         default=None, description="what the most frequent answer alone gets, where choices repeat"
     )
     items: tuple[ItemResult, ...]
@@ -71,9 +81,9 @@ class Divergence(Record):
     text_sha256: Text
     chunks: Count
     tokens: Count = Field(description="tokens whose distributions were compared")
-    mean_kld: Estimate | None = Field(description="nats; None for the reference itself")
+    mean_kld: Figure | None = Field(description="nats; None for the reference itself")
     p99_kld: Real | None = None
-    same_top: Estimate | None = None
+    same_top: ShareFigure | None = None
     perplexity: Positive
     bits_per_byte: Positive
     least_kld: Real | None = Field(

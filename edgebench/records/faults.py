@@ -7,7 +7,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from edgebench.records.base import clean
+from edgebench.records.limits import MESSAGE_CHARACTERS
+
 UNKNOWN_FIELD = "extra_forbidden"
+FIELD_CHARACTERS = 120  # of a field's path, which holds keys of somebody else's
 
 
 @dataclass(frozen=True)
@@ -22,14 +26,14 @@ class Fault:
     @property
     def field(self) -> str:
         """Return the field's path; empty where no single field is at fault."""
-        return ".".join(str(key) for key in self.keys)
+        return clean(".".join(str(key)[:FIELD_CHARACTERS] for key in self.keys), FIELD_CHARACTERS)
 
     @classmethod
     def of(cls, error: ValidationError) -> Fault:
         """Return the first fault of a validation."""
         first = error.errors(include_url=False)[0]
         keys = tuple(key for key in first["loc"] if key != "[key]")
-        expected = first["msg"].removeprefix("Value error, ")
+        expected = clean(first["msg"].removeprefix("Value error, "), MESSAGE_CHARACTERS)
         return cls(keys, first["type"], expected, first["input"])
 
 

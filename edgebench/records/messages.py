@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from edgebench.errors import EdgebenchError
 from edgebench.records.accuracy import Divergence, ItemResult, Skip
 from edgebench.records.artifact import Artifact
-from edgebench.records.base import Count, LongText, Positive, Real, Record, Text
+from edgebench.records.base import Amount, Count, LongText, Positive, Record, Text, Told
 from edgebench.records.device import DeviceEntry, DeviceInfo, RuntimeInfo, Snapshot
 from edgebench.records.energy import Timeline
 from edgebench.records.faults import first_fault
@@ -162,8 +162,8 @@ class Opened(Record):
 
     reply: Literal["opened"] = "opened"
     runtime: RuntimeInfo
-    warnings: tuple[Text, ...] = ()
-    load_s: Real
+    warnings: tuple[Told, ...] = ()
+    load_s: Amount
     vocabulary: Vocabulary
     before: Snapshot
 
@@ -174,22 +174,22 @@ class Trial(Record):
     prefill_s: Positive
     ttft_s: Positive
     decode_s: Positive
-    token_s: tuple[Positive, ...]
+    token_s: Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 
 class SpeedResult(Record):
     """A launch's repetitions of a workload, and the memory and conditions around them."""
 
     reply: Literal["speed"] = "speed"
-    trials: tuple[Trial, ...]
+    trials: Annotated[tuple[Trial, ...], Field(min_length=1)]
     warm_up_rounds: Count
     settled: bool
     memory: Memory
     loaded: Snapshot
     after: Snapshot
-    foreign_cpu: Real | None
+    foreign_cpu: Amount | None
     timelines: tuple[Timeline, ...] = ()
-    energy_reason: Text | None = None
+    energy_reason: Told | None = None
 
 
 class ScoreResult(Record):
@@ -198,7 +198,7 @@ class ScoreResult(Record):
     reply: Literal["score"] = "score"
     items: tuple[ItemResult, ...]
     skipped: tuple[Skip, ...] = ()
-    warnings: tuple[Text, ...] = ()
+    warnings: tuple[Told, ...] = ()
     memory: Memory
     after: Snapshot
 
@@ -208,7 +208,7 @@ class DivergenceResult(Record):
 
     reply: Literal["divergence"] = "divergence"
     divergence: Divergence | None
-    warnings: tuple[Text, ...] = ()
+    warnings: tuple[Told, ...] = ()
     memory: Memory
     after: Snapshot
 
@@ -239,8 +239,8 @@ class Check(Record):
 
     name: Text
     status: Literal["ok", "warning", "failure"]
-    message: Text
-    hint: Text = ""
+    message: Told
+    hint: Told = ""
 
 
 class Checks(Record):

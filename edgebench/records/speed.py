@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
-from edgebench.records.base import Count, Estimate, Positive, Real, Record, Text
+from edgebench.records.base import Amount, Count, Positive, Rate, Record, Text, Whole
 from edgebench.records.device import Snapshot
+
+Seconds = Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 
 class Memory(Record):
@@ -17,13 +21,13 @@ class Memory(Record):
     vram_bytes: Count | None = None
     weights_bytes: Count | None = None
     kv_cache_bytes: Count | None = None
-    system_delta_bytes: int | None = None
+    system_delta_bytes: Whole | None = None
 
 
 class PhaseSpeed(Record):
     """Tokens per second of one phase, with every repetition's seconds."""
 
-    tokens_per_s: Estimate
+    tokens_per_s: Rate
     samples_s: tuple[Positive, ...]
     tokens: Count
 
@@ -41,10 +45,10 @@ class Launch(Record):
 
     round: Text = Field(description="shared by the levels that were measured in the same round")
     turn: Count = Field(default=0, description="the level's place in its round, from 0")
-    load_s: Real
-    prefill_s: tuple[Positive, ...]
-    ttft_s: tuple[Positive, ...]
-    decode_s: tuple[Positive, ...]
+    load_s: Amount
+    prefill_s: Seconds
+    ttft_s: Seconds
+    decode_s: Seconds
     token_s: tuple[Positive, ...] = Field(description="of each generated token, over repetitions")
     warm_up_rounds: Count
     settled: bool = Field(description="whether the last rounds of the warm-up agreed")
@@ -52,7 +56,7 @@ class Launch(Record):
     before: Snapshot = Snapshot()
     loaded: Snapshot = Field(default=Snapshot(), description="read while the processor was at work")
     after: Snapshot = Snapshot()
-    foreign_cpu: Real | None = Field(
+    foreign_cpu: Amount | None = Field(
         default=None, description="processors that other programs kept busy during the repetitions"
     )
 
@@ -63,10 +67,10 @@ class Speed(Record):
     Figures are over launches, each launch's own being the median of its repetitions.
     """
 
-    load_s: Real
+    load_s: Amount
     prefill: PhaseSpeed
     decode: PhaseSpeed
-    ttft_s: Estimate
+    ttft_s: Rate
     token_latency_s: Percentiles
     decode_from: Count | None = Field(
         default=None,

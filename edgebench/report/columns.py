@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from edgebench.analyze.compare import Group
 from edgebench.analyze.rows import Row, TaskFigures
 from edgebench.records.accuracy import Divergence
-from edgebench.records.base import Estimate
-from edgebench.report.format import mebibytes, percent, plain, points, with_interval
+from edgebench.records.base import Estimate, clean
+from edgebench.report.format import mebibytes, percent, points, with_interval
 
 SIGNS = {"derived": "≈", "estimated": "~"}
 
@@ -54,7 +54,7 @@ def level_cell(line: Line) -> str:
     rows = line.group.rows
     row = line.row
     marks = "*" * bool(row.artifact.requantized_from) + "†" * bool(row.artifact.fallback_tensors)
-    cell = plain(row.level, 20) + marks
+    cell = clean(row.level, 20) + marks
     if len({other.artifact.format for other in rows}) > 1:
         cell += f"\n{row.artifact.format}"
     same = [o for o in rows if (o.level, o.artifact.format) == (row.level, row.artifact.format)]

@@ -81,8 +81,3 @@ def duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-def plain(text: str, limit: int = 400) -> str:
-    """Return text that came from elsewhere without control characters, cut to `limit`."""
-    return "".join(char if char.isprintable() else " " for char in text)[:limit]

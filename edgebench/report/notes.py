@@ -12,7 +12,8 @@ from edgebench.analyze.compare import Group
 from edgebench.analyze.divergences import standing_out
 from edgebench.analyze.rows import Row
 from edgebench.records.accuracy import Divergence
-from edgebench.report.format import counted, plain, point_words
+from edgebench.records.base import clean
+from edgebench.report.format import counted, point_words
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
@@ -37,7 +38,7 @@ def group_notes(group: Group) -> list[str]:
         *_artifact_notes(rows),
         *(f"! {note}" for note in standing_out(rows)),
         *(
-            f"! {plain(row.level, 20)}: {plain(failure.words)}"
+            f"! {clean(row.level, 20)}: {clean(failure.words)}"
             for row in rows
             for failure in row.failures
         ),
@@ -71,12 +72,12 @@ def _energy_notes(rows: Sequence[Row]) -> list[str]:
         boundary = f" ({told[0].boundary})" if told[0].boundary else ""
         kinds = sorted({energy.kind for energy in told})
         notes.append(
-            f"Energy: gross, decode, by {plain(told[0].source, 60)}{boundary}, {', '.join(kinds)}."
+            f"Energy: gross, decode, by {clean(told[0].source, 60)}{boundary}, {', '.join(kinds)}."
         )
     if any(energy.kind == "estimated" for energy in told):
         notes.append("! Energy is watts that you stated times seconds (~), not a measurement.")
     reasons = dict.fromkeys(row.energy_reason for row in rows if row.speed and row.energy_reason)
-    return notes + [f"Energy: none: {plain(reason)}." for reason in reasons if reason]
+    return notes + [f"Energy: none: {clean(reason)}." for reason in reasons if reason]
 
 
 def task_notes(rows: Sequence[Row], name: str) -> list[str]:
@@ -85,7 +86,7 @@ def task_notes(rows: Sequence[Row], name: str) -> list[str]:
     if not tasks:
         return []
     most = max(tasks, key=lambda task: task.n)
-    words = f"{plain(name, 40)}: {counted(most.n, 'item')}"
+    words = f"{clean(name, 40)}: {counted(most.n, 'item')}"
     if most.population:
         words += f" of {most.population}"
     if most.skipped:
@@ -108,15 +109,15 @@ def task_notes(rows: Sequence[Row], name: str) -> list[str]:
     for row in rows:
         task = row.task(name)
         if task and task.why_no_difference:
-            reasons.setdefault(task.why_no_difference, []).append(plain(row.level, 20))
+            reasons.setdefault(task.why_no_difference, []).append(clean(row.level, 20))
     return notes + [
-        f"No difference for {', '.join(levels)}: {plain(why)}." for why, levels in reasons.items()
+        f"No difference for {', '.join(levels)}: {clean(why)}." for why, levels in reasons.items()
     ]
 
 
 def _difference_notes(rows: Sequence[Row], name: str) -> list[str]:
     shown = [
-        f"{plain(row.level, 20)} differs (Holm: p = {task.p_holm:.2g})"
+        f"{clean(row.level, 20)} differs (Holm: p = {task.p_holm:.2g})"
         for row in rows
         if (task := row.task(name)) and task.p_holm is not None and task.p_holm < 0.05
     ]
@@ -137,7 +138,7 @@ def no_worse_note(rows: Sequence[Row], name: str) -> list[str]:
             word += f" after {counted(task.race.items, 'item')}"
         elif task.no_worse == "open" and task.items_needed:
             word += f" (about {rounded(task.items_needed)} more items would decide)"
-        parts.append(f"{plain(row.level, 20)} {word}")
+        parts.append(f"{clean(row.level, 20)} {word}")
     return [f"Loses at most {point_words(margin)}: {'; '.join(parts)}."] if margin else []
 
 
@@ -150,7 +151,7 @@ def text_notes(told: Sequence[tuple[Row, Divergence]]) -> list[str]:
     """Say what a text's figures rest on."""
     first = told[0][1]
     notes = [
-        f"{plain(first.text, 40)}: {counted(first.tokens, 'token')} in "
+        f"{clean(first.text, 40)}: {counted(first.tokens, 'token')} in "
         f"{counted(first.chunks, 'chunk')}, the same for all; intervals by chunk."
     ]
     if len({(far.reference_sha256, far.text_sha256) for _, far in told}) > 1:
@@ -161,12 +162,12 @@ def text_notes(told: Sequence[tuple[Row, Divergence]]) -> list[str]:
 def _artifact_notes(rows: Sequence[Row]) -> list[str]:
     sources = dict.fromkeys(row.artifact.requantized_from for row in rows)
     notes = [
-        f"* made from an already quantized {plain(source, 20)}: its loss is in every figure."
+        f"* made from an already quantized {clean(source, 20)}: its loss is in every figure."
         for source in sources
         if source
     ]
     return notes + [
-        f"† {plain(row.level, 20)}: {len(kept)} of {sum(row.artifact.tensor_types.values())} "
+        f"† {clean(row.level, 20)}: {len(kept)} of {sum(row.artifact.tensor_types.values())} "
         "tensors kept a larger type."
         for row in rows
         if (kept := row.artifact.fallback_tensors)
@@ -183,10 +184,10 @@ def warning_lines(warnings: Iterable[tuple[str, str]]) -> list[str]:
         kinds.setdefault(_NUMBER.sub("0", warning), []).append((level, warning))
     lines = []
     for told in kinds.values():
-        levels = list(dict.fromkeys(plain(level, 20) for level, _ in told))
+        levels = list(dict.fromkeys(clean(level, 20) for level, _ in told))
         most = max((warning for _, warning in told), key=_numbers)
         same = len({warning for _, warning in told}) == 1
-        lines.append(f"! {', '.join(levels)}: {plain(most)}" + ("" if same else " (at most)"))
+        lines.append(f"! {', '.join(levels)}: {clean(most)}" + ("" if same else " (at most)"))
     return lines
 
 

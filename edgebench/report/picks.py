@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from edgebench.analyze.advice import place
 from edgebench.analyze.compare import Group
 from edgebench.analyze.pick import Next, Pick, Rejection
-from edgebench.records.base import Estimate
-from edgebench.report.format import MIB, duration, number, plain, point_words
+from edgebench.records.base import Estimate, clean
+from edgebench.report.format import MIB, duration, number, point_words
 
 _UNITS = {
     "max-memory": (1 / MIB, "MiB"),
@@ -45,7 +45,7 @@ def pick_lines(decision: Pick) -> list[str]:
     lines += [
         f"{_open(question)} (it wouldn't be the better pick)" for question in decision.left_open
     ]
-    shown = [part for line in _shorten(lines, decision) for part in _wrap(plain(line, 2000))]
+    shown = [part for line in _shorten(lines, decision) for part in _wrap(clean(line, 2000))]
     return shown + _commands(decision)
 
 
@@ -82,7 +82,7 @@ def _commands(decision: Pick) -> list[str]:
         told = [f"takes about {duration(advice.takes_s)}"] if advice.takes_s else []
         told += [f"decides with {100 * advice.chance:.0f} %"] if advice.chance else []
         told += [advice.note] if advice.note else []
-        lines.append(f"  {plain(advice.command, 2000)}")
+        lines.append(f"  {clean(advice.command, 2000)}")
         lines += [f"    {'; '.join(told)}"] if told else []
     return lines
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from edgebench.analyze.compare import Group
 from edgebench.analyze.rows import TaskFigures
 from edgebench.records.accuracy import Divergence
+from edgebench.records.base import clean
 from edgebench.report.columns import FIGURES, Line, level_cell
 from edgebench.report.content import Column, Section, Table
 from edgebench.report.format import (
@@ -18,7 +19,6 @@ from edgebench.report.format import (
     counted,
     number,
     percent,
-    plain,
     point_words,
     points,
     with_interval,
@@ -67,7 +67,7 @@ def _title(group: Group) -> str:
         sizes = f"{work.prompt_tokens}+{work.generate_tokens} tokens{depth}"
         name = sizes if work.name[:1].isdigit() else f"{work.name}: {sizes}"
         title += f", {name}, decode {start}"
-    return plain(title)
+    return clean(title)
 
 
 def _facts(group: Group) -> list[str]:
@@ -79,9 +79,9 @@ def _facts(group: Group) -> list[str]:
         most = "1 launch" if launches[-1] == 1 else f"{launches[-1]} launches"
         words.append(most if len(launches) == 1 else f"{launches[0]} to {most}")
     words.append(group.newest[:DAY])
-    facts = [plain("; ".join(word for word in words if word), 600)]
+    facts = [clean("; ".join(word for word in words if word), 600)]
     if group.baseline:
-        facts.append(plain(_baseline_words(group), 600))
+        facts.append(clean(_baseline_words(group), 600))
     return facts
 
 
@@ -101,7 +101,7 @@ def _baseline_words(group: Group) -> str:
 def _main_table(group: Group) -> list[Table]:
     """Return the table of speed, memory, energy and the first task; none where all is elsewhere."""
     name = group.tasks[0] if group.tasks else ""
-    words = {"task": plain(name, 16), "baseline": group.baseline.level if group.baseline else ""}
+    words = {"task": clean(name, 16), "baseline": group.baseline.level if group.baseline else ""}
     shown = [(figure, figure.cell) for figure in FIGURES if figure.header and figure.cell]
     lines = [Line(group, row, row.task(name)) for row in group.rows]
     rows = tuple(tuple(cell(line) for _, cell in shown) for line in lines)
@@ -122,7 +122,7 @@ def _task_table(group: Group, name: str) -> Table:
         Column(f"loses at most\n{point_words(margin)}", 2),
     )
     rows = tuple(_task_cells(Line(group, row, task), task) for row, task in tasks)
-    return Table(plain(name, 60), columns, rows, tuple(task_notes(group.rows, name)))
+    return Table(clean(name, 60), columns, rows, tuple(task_notes(group.rows, name)))
 
 
 def _task_cells(line: Line, task: TaskFigures) -> tuple[str, ...]:
@@ -153,7 +153,7 @@ def _text_table(group: Group, name: str) -> Table:
     )
     told = [(row, far) for row in group.rows for far in row.divergences if far.text == name]
     rows = tuple((level_cell(Line(group, row)), *_distances(far)) for row, far in told)
-    return Table(plain(name, 60), columns, rows, tuple(text_notes(told)))
+    return Table(clean(name, 60), columns, rows, tuple(text_notes(told)))
 
 
 def _distances(divergence: Divergence) -> tuple[str, ...]:

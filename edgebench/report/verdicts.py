@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from edgebench.analyze.compare import Group
 from edgebench.analyze.rows import Row, TaskFigures
-from edgebench.records.base import Estimate
-from edgebench.report.format import counted, number, plain, point_words
+from edgebench.records.base import Estimate, clean
+from edgebench.report.format import counted, number, point_words
 
 PARTS = {
     "three quarters of": 0.75,
@@ -37,7 +37,7 @@ def verdict(group: Group) -> list[str]:
         best = max(safe, key=_decode)
         if not _is_baseline(best, group):
             sentences.append(_sentence(best, group))
-    return [plain(sentence) for sentence in sentences]
+    return [clean(sentence) for sentence in sentences]
 
 
 def _decode(row: Row) -> float:
@@ -129,7 +129,7 @@ def _without_speed(group: Group) -> list[str]:
         if (words := _loss_words(row, group))
     ]
     if losses and group.baseline:
-        return [plain(f"Against {group.baseline.level}, {'; '.join(losses)}.")]
+        return [clean(f"Against {group.baseline.level}, {'; '.join(losses)}.")]
     far = [
         (divergence.mean_kld.value, row.level)
         for row in group.rows
@@ -140,9 +140,9 @@ def _without_speed(group: Group) -> list[str]:
         return []
     near, farthest = min(far), max(far)
     if len(far) == 1:
-        return [plain(f"{near[1]} strays {number(near[0])} nats a token from its reference.")]
+        return [clean(f"{near[1]} strays {number(near[0])} nats a token from its reference.")]
     return [
-        plain(
+        clean(
             f"{near[1]} stays nearest to the reference ({number(near[0])} nats a token), "
             f"{farthest[1]} strays farthest ({number(farthest[0])})."
         )

@@ -31,7 +31,8 @@ def test_compare_in_every_format(edgebench: Shell, fakes: MakeFake) -> None:
     assert [row["level"] for row in rows] == ["f16", "q8_0"]
     printed = edgebench.json("compare", "--json")
     assert [row["level"] for row in printed["rows"]] == ["f16", "q8_0"]
-    assert set(printed) == {"rows", "grouped"}
+    assert set(printed) == {"rows", "grouped", "passed_over"}
+    assert printed["passed_over"] == {"count": 0, "first": []}
 
 
 @pytest.fixture

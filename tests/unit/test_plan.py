@@ -27,7 +27,7 @@ from edgebench.records.artifact import Artifact
 from edgebench.records.run import Run
 from edgebench.records.settings import Settings, Workload
 from edgebench.records.task import Task, TextTask
-from edgebench.run.store import read_runs
+from edgebench.run.stored import read_runs
 from edgebench.tasks.load import load_task
 
 STORED = Path(__file__).resolve().parents[1] / "data" / "runs-0.1.0.jsonl"
