@@ -4,9 +4,22 @@ Puts the search path, signals and streams in order before anything else is impor
 command.
 """
 
-# `from __future__` would be looked for in the working folder, which comes off the path first.
+# All of these are loaded by now or built in. Another module, even `__future__`, would be looked for
+# in the working folder; and until SIGINT has its handler, Ctrl-C ends in a traceback.
+import _signal  # type: ignore[import-not-found]
 import os
 import sys
+
+
+def _end_at_once(number: int, frame: object) -> None:
+    try:
+        os.write(2, b"interrupted\n")
+    finally:
+        os._exit(128 + number)
+
+
+if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+    _signal.signal(_signal.SIGINT, _end_at_once)
 
 
 def _drop_working_folder() -> None:
