@@ -144,7 +144,10 @@ def _from_package(package: str) -> Path:
     if not package.replace("_", "").isalnum():
         raise UsageError(f"{package!r} isn't a package's name", hint=f"for example: {BUNDLED}")
     # Only found, never imported: the package's own code has no business in a measurement.
-    spec = importlib.util.find_spec(package)
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):  # of what isn't a package: __main__
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         extra = "demo" if f"pip:{package}" == BUNDLED else "gguf"
         raise MissingExtraError(f"the package {package}", extra)

@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from edgebench.errors import BadFileError
+from edgebench.guardian import die_with
 from edgebench.sources.sandbox import compiled
 
 Rendering = Callable[[Mapping[str, Any]], str]
 
 
 def main() -> None:
-    """Answer requests until stdin ends."""
+    """Answer requests until stdin ends, or whoever asks."""
+    die_with(os.getppid(), signal.SIGKILL)
     limits = json.loads(sys.stdin.readline())
     _limit_memory(limits["bytes"])
     left_s: float = limits["start_s"]
