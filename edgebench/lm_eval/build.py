@@ -130,6 +130,8 @@ def _set_examples(wish: Wish, task: Any) -> None:
 
 
 def _first_line(error: Exception) -> str:
+    if isinstance(error, EdgebenchError):
+        return error.message
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0].strip()[:300]}" if lines else type(error).__name__
 

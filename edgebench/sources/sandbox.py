@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError, Undefined, nodes
-from jinja2.exceptions import SecurityError
-from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from edgebench.errors import BadFileError
@@ -28,19 +27,9 @@ _PLAIN = (
 _PLAIN_FILTERS = {"trim", "lower", "upper", "capitalize", "string"}
 
 
-class _Sandbox(ImmutableSandboxedEnvironment):
-    intercepted_binops = frozenset({"*", "**"})
-
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        numbers = isinstance(left, (int, float)) and isinstance(right, (int, float))
-        if operator == "**" or not numbers:
-            raise SecurityError(f"{operator} is not allowed here")
-        return super().call_binop(context, operator, left, right)
-
-
-def _environment(chat: bool) -> _Sandbox:
+def _environment(chat: bool) -> ImmutableSandboxedEnvironment:
     # As transformers renders chat templates, so that a model sees what it was trained on.
-    environment = _Sandbox(
+    environment = ImmutableSandboxedEnvironment(
         undefined=Undefined if chat else StrictUndefined,
         keep_trailing_newline=not chat,
         trim_blocks=chat,
@@ -48,6 +37,7 @@ def _environment(chat: bool) -> _Sandbox:
         extensions=["jinja2.ext.loopcontrols"] if chat else [],
     )
     environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
+    environment.filters["regex_replace"] = _regex_replace  # which tasks of lm-eval expect
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
     return environment
@@ -55,6 +45,10 @@ def _environment(chat: bool) -> _Sandbox:
 
 def _refuse(message: str) -> None:
     raise TemplateError(str(message))
+
+
+def _regex_replace(text: str, pattern: str, replacement: str, count: int = 0) -> str:
+    return re.sub(pattern, replacement, text, count=count)
 
 
 def is_plain(source: str, what: str) -> bool:
@@ -104,5 +98,5 @@ def compiled(source: str, what: str, chat: bool = False) -> Callable[[Mapping[st
 
 def _bad(what: str, wrong: str, error: Exception) -> BadFileError:
     if isinstance(error, MemoryError):
-        return BadFileError(f"{what} {wrong}: it takes too much memory")
+        return BadFileError(f"{what} can't be rendered: it takes too much memory")
     return BadFileError(f"{what} {wrong}: {' '.join(str(error).split())[:MESSAGE_CHARACTERS]}")
