@@ -71,7 +71,8 @@ class _Search:
                 f"the answer_pattern {self._pattern[:100]!r} takes too long to match",
                 hint="nested repeats such as (a|aa)+ try every way to divide a text",
             ) from None
-        self._left_s += PATTERN_EACH_S - (time.process_time() - start)
+        taken_s = time.process_time() - start
+        self._left_s = min(PATTERN_S, self._left_s + PATTERN_EACH_S - taken_s)
         return match
 
 

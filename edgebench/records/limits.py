@@ -11,6 +11,7 @@ JSON_BYTES = 64 << 20  # config.json and its like have kilobytes; a large tokeni
 DATA_BYTES = 64 << 20  # a task's rows; those of MMLU, the largest in wide use, have 8 MB
 DATA_ROWS = 100_000  # a row takes 2 KB when it is read, whatever it says; MMLU has 14,042
 DATA_VALUES = 2_000_000  # texts, numbers and lists in them; 3 bytes of JSON take 170 when read
+MANIFEST_BYTES = 4 << 20  # artifact.json: 10,000 tensors that fell back have 1 MB
 LINE_BYTES = 4_000_000  # one row: a text of 16,000 tokens in Thai has 200 KB
 
 # JSON and YAML. What a person or a library writes nests less than 10 deep.
@@ -23,15 +24,15 @@ RENDERED_CHARACTERS = 200_000  # of one text, as records have it (LongText)
 TASK_BYTES = 100_000_000  # in memory, of all a task's texts: MMLU-Pro with 5 examples takes 72 MB
 
 # Templates come from strangers, and one line of Jinja can run for ever or fill the memory.
-RENDER_S = 5.0  # of processor time for all of a file's texts; 14,042 prompts of MMLU take 1 s
-RENDER_EACH_S = 0.001  # more for each text, so that a slow board renders 100,000 of them
+RENDER_S = 5.0  # of processor time; 14,042 prompts of MMLU take 1 s on a PC
+RENDER_EACH_S = 0.001  # given back for each text, so that a slow board renders 100,000 of them
 CHAT_RENDER_EACH_S = 0.05  # and for each conversation: the longest templates known take 10 ms
 RENDER_BYTES = 512 << 20  # of address space beyond what the child begins with
-RENDER_SILENCE_S = 60.0  # for a reply, where the child has started on a slow board or was stopped
+RENDER_SILENCE_S = 30.0  # for a reply: the child may have to start, on a slow board, or was stopped
 
 # Regular expressions of task files can take time that grows exponentially with the text.
-PATTERN_S = 2.0  # of processor time for the first texts; GSM8K's takes 10 us for one
-PATTERN_EACH_S = 0.005  # more for each text, so that a million of them have their time
+PATTERN_S = 2.0  # of processor time; GSM8K's takes 10 us for one text
+PATTERN_EACH_S = 0.005  # given back for each text, so that a million of them have their time
 
 # What is kept of a text of unknown length.
 ANSWER_CHARACTERS = 1_000  # of an answer that a model gave: a number, a name, a short sentence
@@ -49,3 +50,13 @@ SMALLEST_POSITIVE = 1e-60
 RUN_BYTES = 32 << 20  # of its line; to parse one takes ten times as much
 LINES_NAMED = 3  # of the lines that don't count, on stderr; the rest is counted
 LINES_LISTED = 20  # of them in JSON
+
+# A GGUF file's description; a file of gigabytes could have a billion of each.
+GGUF_FIELDS = 10_000  # the richest known have 60; one takes 2 KB when it is read
+GGUF_TENSORS = 100_000  # the largest models have 2,000
+GGUF_TEXTS = 5_000_000  # of one array: Gemma's merges are 515,000, stepped over one by one
+
+# What a line of JSON may hold, counted before it is parsed. A named number takes up to 200 bytes
+# then, a list 64. An hour of 8 rails at 10 readings a second is 600,000 numbers.
+LINE_VALUES = 3_000_000
+LINE_LISTS = 1_000_000  # 100,000 answers are two each

@@ -27,13 +27,14 @@ def main() -> None:
     die_with(os.getppid(), signal.SIGKILL)
     limits = json.loads(sys.stdin.readline())
     _limit_memory(limits["bytes"])
-    left_s: float = limits["start_s"]
+    most_s: float = limits["most_s"]
+    left_s = most_s
     templates: dict[int, Rendering] = {}
     for line in sys.stdin:
         request = json.loads(line)
         signal.setitimer(signal.ITIMER_PROF, max(left_s, 1e-3))  # SIGPROF ends the process
         reply = _reply(request, templates)
-        left_s = signal.getitimer(signal.ITIMER_PROF)[0] + limits["each_s"]
+        left_s = min(most_s, signal.getitimer(signal.ITIMER_PROF)[0] + limits["each_s"])
         signal.setitimer(signal.ITIMER_PROF, 0)
         sys.stdout.write(json.dumps(reply) + "\n")
         sys.stdout.flush()

@@ -39,8 +39,7 @@ Render = Callable[[Mapping[str, Any]], str]
 class Renderer:
     """Renders templates, in a child of its own that starts when it is needed.
 
-    Its templates may take RENDER_S seconds of processor time in all, and `each_s` more for each
-    text.
+    Its templates may take RENDER_S seconds of processor time; each text gives `each_s` of it back.
     """
 
     def __init__(self, each_s: float = RENDER_EACH_S) -> None:
@@ -105,7 +104,7 @@ class _Child:
             raise _GoneError(f"no process could be started for it: {error.strerror}") from None
         self.close = weakref.finalize(self, _end, self._process)
         self._known: dict[str, int] = {}
-        self._waiting = _line({"start_s": RENDER_S, "each_s": each_s, "bytes": RENDER_BYTES})
+        self._waiting = _line({"most_s": RENDER_S, "each_s": each_s, "bytes": RENDER_BYTES})
 
     def render(self, template: dict[str, Any], values: Mapping[str, Any]) -> str:
         """Render one text; raise BadFileError with what the template did wrong, or _GoneError."""
@@ -136,7 +135,7 @@ class _Child:
             while not reply.endswith(b"\n"):
                 ready = [key.fd for key, _ in selector.select(deadline - time.monotonic())]
                 if not ready or len(reply) > _REPLY_BYTES:
-                    raise _GoneError("the process that renders it doesn't answer")
+                    raise _GoneError(f"it gives no answer within {RENDER_SILENCE_S:g} s")
                 if stdin.fileno() in ready:
                     line = self._write(stdin, line)
                     if not line:
