@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgebench.records.base import (
     Count,
@@ -58,7 +58,7 @@ class Accuracy(Record):
     task: Text
     task_sha256: Text
     metric: Text
-    n: Count
+    n: Annotated[Count, Field(ge=1)]
     value: ShareFigure
     chance: Share
     majority: Share | None = Field(
@@ -70,6 +70,12 @@ class Accuracy(Record):
         default=None, description="the task's items, where a race left some of them unasked"
     )
     race: RaceResult | None = None
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Accuracy:
+        if self.n != len(self.items):
+            raise ValueError(f"n is {self.n}, but there are {len(self.items)} items")
+        return self
 
 
 class Divergence(Record):

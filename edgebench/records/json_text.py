@@ -5,7 +5,35 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from edgebench.records.limits import DEPTH, DIGITS, MESSAGE_CHARACTERS
+from pydantic_core import from_json
+
+from edgebench.records.limits import (
+    DEPTH,
+    DIGITS,
+    LINE_LISTS,
+    LINE_VALUES,
+    MESSAGE_CHARACTERS,
+)
+
+
+def read_values(line: bytes) -> Any:
+    """Parse a line of JSON that a record will be made of; raise ValueError where it isn't any.
+
+    Records are validated against these values: against the line itself, each fault would hold a
+    copy of what it is about, and a large line fill the memory.
+    """
+    if has_too_many_values(line):
+        raise ValueError("it holds more values than any that edgebench writes")
+    return from_json(line, allow_inf_nan=False)
+
+
+def has_too_many_values(line: bytes) -> bool:
+    """Return whether a line of JSON holds so much that parsing it would fill the memory.
+
+    Counted without parsing, and so with what stands in texts: an empty list of 3 bytes takes 64.
+    """
+    lists = line.count(b"[") + line.count(b"{")
+    return lists > LINE_LISTS or line.count(b",") > LINE_VALUES
 
 
 def parse_json(raw: bytes | str) -> Any:

@@ -17,6 +17,7 @@ from edgebench.records.base import Amount, Count, LongText, Positive, Record, Te
 from edgebench.records.device import DeviceEntry, DeviceInfo, RuntimeInfo, Snapshot
 from edgebench.records.energy import Timeline
 from edgebench.records.faults import first_fault
+from edgebench.records.json_text import read_values, shortened
 from edgebench.records.run import RunError, Status
 from edgebench.records.settings import Settings, Workload
 from edgebench.records.spans import ChatTemplate, Score, Span
@@ -299,17 +300,21 @@ class ProtocolError(EdgebenchError):
 def read_request(line: bytes) -> AnyRequest:
     """Parse one request line; raise ProtocolError where it is none."""
     try:
-        return _REQUEST.validate_json(line)
+        return _REQUEST.validate_python(read_values(line))
     except ValidationError as error:
         raise ProtocolError(f"the request isn't a message: {first_fault(error)}") from None
+    except ValueError as error:
+        raise ProtocolError(f"the request isn't a message: {shortened(error)}") from None
 
 
 def read_reply(line: bytes) -> AnyReply:
     """Parse one reply line; raise ProtocolError where it is none."""
     try:
-        return _REPLY.validate_json(line)
+        return _REPLY.validate_python(read_values(line))
     except ValidationError as error:
         raise ProtocolError(f"the reply isn't a message: {first_fault(error)}") from None
+    except ValueError as error:
+        raise ProtocolError(f"the reply isn't a message: {shortened(error)}") from None
 
 
 def write(message: Record) -> bytes:

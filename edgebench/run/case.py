@@ -129,7 +129,7 @@ class CaseRun:
         try:
             run = readable(self._run(figures))
         except Exception as error:  # noqa: BLE001 - it was measured: at least that is stored
-            run = self._run(Figures(absent={"all": failed_to_compute(error)}))
+            run = self._run(Figures(absent={"figures": failed_to_compute(error)}))
         self.bench.store(run)
         self.bench.observer.ended(self.case, run)
 

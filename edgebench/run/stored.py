@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from edgebench.errors import BadFileError, UsageError
 from edgebench.records.base import clean
 from edgebench.records.faults import first_fault
-from edgebench.records.json_text import parse_json
+from edgebench.records.json_text import read_values
 from edgebench.records.limits import RUN_BYTES
 from edgebench.records.run import Run
 from edgebench.sources.files import open_regular
@@ -86,33 +86,23 @@ def read_lines(file: BinaryIO, offset: int = 0, number: int = 1) -> Iterator[Lin
 
 def run_of(raw: bytes) -> Run:
     """Return the run that a line holds; raise ValueError with what is wrong where it holds none."""
-    try:
-        return Run.model_validate_json(raw)
-    except ValidationError as error:
-        raise ValueError(_other_version(raw) or first_fault(error, "the line")) from None
-    except (RecursionError, OverflowError) as error:
-        raise ValueError(f"it can't be read ({type(error).__name__})") from None
-
-
-def _other_version(raw: bytes) -> str | None:
-    """Say where a line is of another version of the schema, or of none."""
-    try:
-        fields = parse_json(raw)
-    except ValueError:
-        return None
+    fields = read_values(raw)
     if not isinstance(fields, dict):
-        return "the line isn't a run"
+        raise ValueError("the line isn't a run")
     schema = fields.get("schema", VERSION)
     if isinstance(schema, str) and schema.startswith(SCHEMA) and schema != VERSION:
         other = clean(schema, 40)
-        return f"schema {other!r} isn't {VERSION}; the edgebench that wrote it can read it"
-    return None
+        raise ValueError(f"schema {other!r} isn't {VERSION}; the edgebench that wrote it reads it")
+    try:
+        return Run.model_validate(fields)
+    except ValidationError as error:
+        raise ValueError(first_fault(error, "the line")) from None
 
 
 def is_whole(raw: bytes) -> bool:
     """Return whether a line was written to its end: what is cut off anywhere isn't an object."""
     try:
-        return isinstance(parse_json(raw), dict)
+        return isinstance(read_values(raw), dict)
     except ValueError:
         return False
 

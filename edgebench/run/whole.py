@@ -8,6 +8,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from edgebench.records.faults import Fault, first_fault
+from edgebench.records.json_text import has_too_many_values, read_values
 from edgebench.records.limits import RUN_BYTES
 from edgebench.records.run import Run
 
@@ -22,10 +23,10 @@ LARGE = ("timelines", "answers", "launches", "divergence", "speed", "accuracy") 
 def readable(run: Run) -> Run:
     """Return the run without the parts that would not read back; their reasons are in `absent`."""
     for _ in range(2 * len(PARTS)):
-        line = run.to_line()
-        if len(line.encode()) > RUN_BYTES:
+        line = run.to_line().encode()
+        if len(line) > RUN_BYTES or has_too_many_values(line):
             part = next((name for name in LARGE if getattr(run, name)), "")
-            reason = f"the run's line would have more than {RUN_BYTES >> 20} MiB"
+            reason = f"the run's line would be too long: {len(line) >> 20} MiB"
         else:
             part, reason = _unreadable(line)
         if part not in PARTS:
@@ -34,10 +35,10 @@ def readable(run: Run) -> Run:
     return run
 
 
-def _unreadable(line: str) -> tuple[str, str]:
+def _unreadable(line: bytes) -> tuple[str, str]:
     """Return the first part that doesn't read back, and why; "" where all does."""
     try:
-        Run.model_validate_json(line)
+        Run.model_validate(read_values(line))
     except ValidationError as error:
         return str(next(iter(Fault.of(error).keys), "")), first_fault(error)
     return "", ""
