@@ -7,7 +7,8 @@ from __future__ import annotations
 
 # Files, before they are read. A reader holds a file several times over while it parses it.
 SETTINGS_BYTES = 1 << 20  # devices.yaml, a task's header, a contract: people type these
-JSON_BYTES = 64 << 20  # config.json and its like have kilobytes; a large tokenizer.json has 35 MB
+JSON_BYTES = 64 << 20  # other JSON: a large tokenizer.json has 35 MB
+CONFIG_BYTES = 4 << 20  # a checkpoint's config.json and tokenizer_config.json have 1 MB at most
 DATA_BYTES = 64 << 20  # a task's rows; those of MMLU, the largest in wide use, have 8 MB
 DATA_ROWS = 100_000  # a row takes 2 KB when it is read, whatever it says; MMLU has 14,042
 DATA_VALUES = 2_000_000  # texts, numbers and lists in them; 3 bytes of JSON take 170 when read

@@ -17,10 +17,11 @@ from typing import Any
 from edgebench.errors import BadFileError, MissingExtraError, UsageError
 from edgebench.records.artifact import Artifact
 from edgebench.records.base import safe_name
+from edgebench.records.limits import CONFIG_BYTES
+from edgebench.sources import files
 from edgebench.sources.digests import sha256_of
 from edgebench.sources.gguf_file import PICKLE_SUFFIXES
 
-MAX_CONFIG_BYTES = 4 << 20
 TORCH_LEVELS = ("fp32", "bf16", "fp16")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
@@ -145,14 +146,7 @@ def _tensor_sizes(file: Path) -> list[int]:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object of limited size; raise BadFileError where it isn't one."""
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise BadFileError(f"{path} is larger than {MAX_CONFIG_BYTES >> 20} MiB")
-        value = json.loads(path.read_bytes())
-    except OSError as error:
-        raise BadFileError(f"can't read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise BadFileError(f"{path} isn't JSON: {str(error)[:200]}") from None
+    value = files.read_json(path, CONFIG_BYTES)
     if not isinstance(value, dict):
         raise BadFileError(f"{path} doesn't hold a JSON object")
     return value

@@ -6,11 +6,12 @@ the most that the cache can take.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from edgebench.errors import BadFileError
 from edgebench.records.artifact import Artifact
+from edgebench.sources.files import read_json
 from edgebench.sources.gguf_file import read_gguf
 
 CONTEXTS = (512, 2048, 8192, 32768, 131072)
@@ -51,11 +52,11 @@ def _of_gguf(path: Path) -> int | None:
 
 def _of_config(path: Path) -> int | None:
     try:
-        config: dict[str, Any] = json.loads(path.read_bytes())
+        config: dict[str, Any] = read_json(path)
         config = config.get("text_config") or config
         queries = int(config["num_attention_heads"])
         heads = int(config.get("num_key_value_heads") or queries)
         size = int(config.get("head_dim") or config["hidden_size"] // queries)
         return 2 * int(config["num_hidden_layers"]) * heads * size or None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
+    except (BadFileError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
         return None

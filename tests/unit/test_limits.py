@@ -10,7 +10,12 @@ import pytest
 
 from edgebench.errors import BadFileError
 from edgebench.records.json_text import parse_json
+from edgebench.records.settings import Settings
+from edgebench.sources import checkpoint, kv_cache, tokenizer
 from edgebench.sources.files import check_regular, read_json, read_regular, within
+from edgebench.worker.runtimes import Room
+from edgebench.worker.runtimes.fake import FakeSession
+from edgebench.worker.score.text import SharedText
 
 DEEP = "[" * 70 + "]" * 70
 
@@ -97,3 +102,30 @@ def test_a_name_stays_in_its_folder(tmp_path: Path) -> None:
     for name in ("../x", "/etc/passwd", "out/x", "below/../../x", "a\0b", "circle"):
         with pytest.raises(BadFileError, match=r"outside its folder|can't be the name"):
             within(folder, name)
+
+
+def test_settings_of_a_model_are_bounded_wherever_they_are_read(tmp_path: Path) -> None:
+    """Deep JSON and a FIFO are settings that aren't there, or one line; nobody waits."""
+    (tmp_path / "config.json").write_text('{"a": ' * 5000)
+    (tmp_path / "tokenizer_config.json").write_text('{"chat_template": "{{x}}", "a": 1e999}')
+    os.mkfifo(tmp_path / "generation_config.json")
+    os.mkfifo(tmp_path / "chat_template.jinja")
+    assert kv_cache._of_config(tmp_path / "config.json") is None
+    assert tokenizer._end_tokens(tmp_path) == frozenset()
+    assert tokenizer._settings(tmp_path, "tokenizer_config.json") == {}
+    with pytest.raises(BadFileError, match="nested more than 64"):
+        checkpoint.read_json(tmp_path / "config.json")
+    with pytest.raises(BadFileError, match="is a FIFO"):
+        checkpoint.read_json(tmp_path / "generation_config.json")
+
+
+@pytest.mark.parametrize("content", ["{}", "[" * 5000, "nothing", ""])
+def test_broken_tokenizer_is_told(tmp_path: Path, content: str) -> None:
+    """The session's own is used in its place, and the run says so."""
+    pytest.importorskip("tokenizers")
+    (tmp_path / "tokenizer.json").write_text(content)
+    text = SharedText(FakeSession({}, Settings(), Room(64)), tmp_path, 256)
+    assert text.encode("ab") == [97, 98]
+    (warning,) = text.warnings()
+    assert warning.startswith("the tokenizer of the artifact's runtime was used: ")
+    assert "tokenizer.json isn't a tokenizer" in warning

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebench.errors import BadFileError
+from edgebench.records.json_text import parse_json
 
 CHUNK = 512  # as llama-perplexity: the second half of each chunk is scored,
 FIRST = CHUNK // 2
@@ -179,7 +180,7 @@ def load(path: Path) -> Reference:
         if hashlib.sha256(content).digest() != start[len(MAGIC) :] or len(content) < 4:
             raise ValueError("it was cut off or changed")
         end = 4 + struct.unpack_from("<I", content)[0]
-        return _read(json.loads(content[4:end]), content[end:])
+        return _read(parse_json(content[4:end]), content[end:])
     except BadFileError as error:
         raise BadFileError(f"{path}: {error.message}") from None
     except (OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
