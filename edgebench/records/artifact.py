@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from edgebench.records.base import Count, Real, Record, Text
+from edgebench.records.formats import REAL_FORMATS, is_runnable
+
+
+def _runnable(name: str) -> str:
+    if not is_runnable(name):
+        raise ValueError(f"a format was expected: {', '.join(REAL_FORMATS)}")
+    return name
+
+
+Format = Annotated[
+    Literal["gguf", "onnx", "torch", "fake"],
+    AfterValidator(_runnable),
+    WithJsonSchema({"enum": list(REAL_FORMATS), "type": "string"}),
+]
 
 
 class ExportCheck(Record):
@@ -25,7 +39,7 @@ class Artifact(Record):
 
     name: Text
     model: Text
-    format: Literal["gguf", "onnx", "torch", "fake"]
+    format: Format
     level: Text
     path: Text
     sha256: Text
@@ -54,6 +68,10 @@ class Artifact(Record):
     )
     context_length: Count = 0
     export_check: ExportCheck | None = None
+    claims: dict[str, Text] = Field(
+        default={},
+        description="field -> what its description said of it, where its file says otherwise",
+    )
     notes: tuple[Text, ...] = ()
 
     @model_validator(mode="before")

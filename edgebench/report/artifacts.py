@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 from edgebench.records.artifact import Artifact
+from edgebench.records.base import clean
 from edgebench.report.format import MIB
+
+
+def untrue_claims(artifact: Artifact) -> list[str]:
+    """Return what an artifact's description says and its file isn't: "says q2_k, is f16"."""
+    lines = []
+    for name, claim in artifact.claims.items():
+        actual = getattr(artifact, name, None)
+        field = "" if name == "level" else f"{name.replace('_', ' ')} "
+        if isinstance(actual, (str, int, float)):
+            lines.append(f"says {field}{clean(claim, 40)}, is {clean(str(actual), 40)}")
+        else:
+            lines.append(f"says {field}that its file hasn't")
+    return lines
 
 
 def describe(artifact: Artifact) -> str:
@@ -12,6 +26,7 @@ def describe(artifact: Artifact) -> str:
         f"{artifact.level:<8} {artifact.size_bytes / MIB:6.0f} MiB "
         f"{artifact.bits_per_weight:5.2f} bits/weight"
     ]
+    words += untrue_claims(artifact)
     if artifact.requantized_from:
         words.append(f"requantized from {artifact.requantized_from}")
     if artifact.fallback_tensors:

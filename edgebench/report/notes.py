@@ -13,6 +13,7 @@ from edgebench.analyze.divergences import standing_out
 from edgebench.analyze.rows import Row
 from edgebench.records.accuracy import Divergence
 from edgebench.records.base import clean
+from edgebench.report.artifacts import untrue_claims
 from edgebench.report.format import counted, point_words
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -165,6 +166,11 @@ def _artifact_notes(rows: Sequence[Row]) -> list[str]:
         f"* made from an already quantized {clean(source, 20)}: its loss is in every figure."
         for source in sources
         if source
+    ]
+    notes += [
+        f"! {clean(row.level, 20)}: its description {', '.join(untrue)}."
+        for row in rows
+        if (untrue := untrue_claims(row.artifact))
     ]
     return notes + [
         f"† {clean(row.level, 20)}: {len(kept)} of {sum(row.artifact.tensor_types.values())} "
