@@ -108,7 +108,7 @@ def _loaded(wish: Wish, known: KnownTask) -> Any:
 
 
 def _not_loaded(name: str, known: KnownTask, error: Exception) -> BadFileError:
-    data = known.settings.get("dataset_path")
+    data = str(known.settings.get("dataset_path"))[:100]
     origin = type(error).__module__.partition(".")[0]
     if not isinstance(error, OSError) and origin not in ("datasets", "huggingface_hub", "httpx"):
         return BadFileError(f"{PREFIX}{name}: lm-eval can't load it: {_first_line(error)}")

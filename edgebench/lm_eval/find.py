@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from edgebench.errors import BadFileError, MissingExtraError, UnsupportedError, UsageError
+from edgebench.records.limits import MESSAGE_CHARACTERS
 from edgebench.sources.files import check_regular
 from edgebench.sources.templates import Render, Renderer
 from edgebench.sources.yaml_lines import compose_yaml
@@ -181,7 +182,7 @@ def _members(index: Any, name: str, depth: int = 0) -> Iterator[str]:
 
 def refuse(name: str, reason: str) -> NoReturn:
     raise BadFileError(
-        f"{PREFIX}{name} can't be translated: {reason}",
+        f"{PREFIX}{name} can't be translated: {' '.join(reason.split())[:MESSAGE_CHARACTERS]}",
         hint="lm-eval itself can run it on an artifact: edgebench-lm-eval "
         f"--model edgebench --model_args artifact=PATH --tasks {name}",
     )
@@ -237,7 +238,8 @@ def _code(path: Path, seen: set[Path]) -> Iterator[str]:
             continue
         done.add(id(node))
         if not node.tag.startswith("tag:yaml.org,2002:") or ":python/" in node.tag:
-            yield f"{node.tag} {node.value} ({path.name}, line {node.start_mark.line + 1})"
+            said = node.value[:100] if isinstance(node.value, str) else "..."
+            yield f"{node.tag:.100} {said} ({path.name}, line {node.start_mark.line + 1})"
         elif isinstance(node, yaml.MappingNode):
             waiting += [child for pair in node.value for child in pair]
         elif isinstance(node, yaml.SequenceNode):
