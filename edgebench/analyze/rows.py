@@ -86,11 +86,11 @@ class EnergyFigures(Record):
 
     @classmethod
     def of(cls, energy: Energy, launches: int) -> EnergyFigures | None:
-        """Return what a source says of decode; None where it says nothing.
+        """Return what a source says of decode; None where it says nothing, or that none was taken.
 
         Runs before 0.2 have no launches: their interval held for one process, and is left out.
         """
-        if energy.decode is None:
+        if energy.decode is None or energy.decode.j_per_token.value <= 0:
             return None
         joules = energy.decode.j_per_token
         if not launches:

@@ -29,7 +29,7 @@ class PhaseSpeed(Record):
 
     tokens_per_s: Rate
     samples_s: tuple[Positive, ...]
-    tokens: Count
+    tokens: Annotated[Count, Field(ge=1)]
 
 
 class Percentiles(Record):

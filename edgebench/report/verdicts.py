@@ -90,7 +90,7 @@ def _space(row: Row, whole: int) -> str:
     if share >= 1 - NEAR:
         return "the same space"
     words, part = min(PARTS.items(), key=lambda item: abs(item[1] - share))
-    if abs(part / share - 1) > NEAR:
+    if abs(part - share) > NEAR * share:
         words = f"{100 * share:.0f} % of"
     return f"{words} the space"
 

@@ -12,6 +12,7 @@ from support.shell import MakeFake, Shell
 from support.task_files import write_quiz
 
 from edgebench.records.base import Estimate
+from edgebench.records.speed import Launch
 from edgebench.run import case, items, races, rounds
 
 SPEED = ("--workload", "16+4", "--tasks", "none", "--launches", "1", "--retries", "1")
@@ -132,13 +133,12 @@ def test_a_mistake_while_measuring_costs_its_case_alone(
     """The other levels of the sweep are measured, and the one says what went wrong."""
     fakes("f16")
     fakes("q8_0")
-    whole = rounds.Launch
     calls = itertools.count()
 
-    def sometimes(**fields: Any) -> rounds.Launch:
+    def sometimes(**fields: Any) -> Launch:
         if next(calls) == 0:
             raise ZeroDivisionError("division by zero")
-        return whole(**fields)
+        return Launch(**fields)
 
     monkeypatch.setattr(rounds, "Launch", sometimes)
     runs = edgebench.profile(*SPEED, code=1)

@@ -72,6 +72,10 @@ def mutated(lines: Sequence[dict[str, Any]], draw: random.Random) -> list[str]:
         value, gone = draw.choice(VALUES), draw.random() < 0.1
         for line in changed if draw.random() < 0.3 else [first]:
             _change(line, path, value, gone)
+        if path[-1] == "value":  # an interval that fits it is no news, none at all is
+            for line in changed:
+                _change(line, [*path[:-1], "low"], None, gone=False)
+                _change(line, [*path[:-1], "high"], None, gone=False)
     texts = [json.dumps(line) for line in changed]
     if draw.random() < 0.1:
         index = draw.randrange(len(texts))

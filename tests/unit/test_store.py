@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import make_artifact, make_run
+from support.builders import make_artifact, make_run, make_speed
 from support.schema import field_paths
 
 from edgebench.errors import UsageError
@@ -245,11 +245,9 @@ def test_reading_goes_on_where_it_left_off(store: Store) -> None:
 
 def test_a_part_that_would_not_read_back_is_left_out(store: Store) -> None:
     """Whatever made it: the run is stored without it, and says so."""
-    broken = make_run().model_copy(update={"wall_s": 2.0})
-    estimate = broken.speed.ttft_s.model_copy(update={"value": float("nan")})
-    broken = broken.model_copy(
-        update={"speed": broken.speed.model_copy(update={"ttft_s": estimate})}
-    )
+    speed = make_speed()
+    estimate = speed.ttft_s.model_copy(update={"value": float("nan")})
+    broken = make_run().model_copy(update={"speed": speed.model_copy(update={"ttft_s": estimate})})
     path = store.append(readable(broken))
     runs, passed = read(path)
     assert passed == []
@@ -262,7 +260,7 @@ def test_a_run_whose_line_would_be_too_long_loses_its_readings_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The figures stay; that the readings are not there is said."""
-    series = Series(rail="r", unit="W", kind="measured", t_ns=range(5000), values=[1.5] * 5000)
+    series = Series(rail="r", unit="W", kind="measured", t_ns=(0,) * 5000, values=(1.5,) * 5000)
     line = Timeline(period_s=0.1, totals=(), series=(series,), windows=())
     monkeypatch.setattr(whole, "RUN_BYTES", 20_000)
     run = readable(make_run(timelines=(line,)))
