@@ -7,11 +7,24 @@ from edgebench.records.base import clean
 from edgebench.report.format import MIB
 
 
+_HELD = (
+    "level",
+    "bits_per_weight",
+    "size_bytes",
+    "parameters",
+    "tensor_types",
+    "fallback_tensors",
+    "architecture",
+    "context_length",
+    "graph",
+)
+
+
 def untrue_claims(artifact: Artifact) -> list[str]:
     """Return what an artifact's description says and its file isn't: "says q2_k, is f16"."""
     lines = []
-    for name, claim in artifact.claims.items():
-        actual = getattr(artifact, name, None)
+    for name in (name for name in _HELD if name in artifact.claims):
+        claim, actual = artifact.claims[name], getattr(artifact, name)
         field = "" if name == "level" else f"{name.replace('_', ' ')} "
         if isinstance(actual, (str, int, float)):
             lines.append(f"says {field}{clean(claim, 40)}, is {clean(str(actual), 40)}")

@@ -11,6 +11,7 @@ from typing import Any
 
 from edgebench.errors import BadFileError
 from edgebench.records.artifact import Artifact
+from edgebench.records.limits import LARGEST_WHOLE
 from edgebench.sources.files import read_json
 from edgebench.sources.gguf_file import read_gguf
 
@@ -47,7 +48,7 @@ def _of_gguf(path: Path) -> int | None:
     size = info.integer("embedding_length") // queries if queries else 0
     key = info.integer("attention.key_length") or size
     value = info.integer("attention.value_length") or size
-    return layers * (heads or queries) * (key + value) or None
+    return _possible(layers * (heads or queries) * (key + value))
 
 
 def _of_config(path: Path) -> int | None:
@@ -57,6 +58,11 @@ def _of_config(path: Path) -> int | None:
         queries = int(config["num_attention_heads"])
         heads = int(config.get("num_key_value_heads") or queries)
         size = int(config.get("head_dim") or config["hidden_size"] // queries)
-        return 2 * int(config["num_hidden_layers"]) * heads * size or None
-    except (BadFileError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
+        return _possible(2 * int(config["num_hidden_layers"]) * heads * size)
+    except (BadFileError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError):
         return None
+
+
+def _possible(values: int) -> int | None:
+    """Return the numbers of a token; None where no machine holds the cache of a context."""
+    return values if 0 < values <= LARGEST_WHOLE >> 32 else None
