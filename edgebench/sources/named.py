@@ -160,13 +160,14 @@ def bundled_file() -> Path:
 
 
 def _from_package(package: str) -> Path:
+    not_a_name = UsageError(f"{package!r} isn't a package's name", hint=f"for example: {BUNDLED}")
     if not package.replace("_", "").isalnum():
-        raise UsageError(f"{package!r} isn't a package's name", hint=f"for example: {BUNDLED}")
+        raise not_a_name
     # Only found, never imported: the package's own code has no business in a measurement.
     try:
         spec = importlib.util.find_spec(package)
-    except (ImportError, ValueError):  # of what isn't a package: __main__
-        spec = None
+    except ValueError:  # of a module that is there and isn't a package: __main__
+        raise not_a_name from None
     if spec is None or not spec.submodule_search_locations:
         extra = "demo" if f"pip:{package}" == BUNDLED else "gguf"
         raise MissingExtraError(f"the package {package}", extra)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from edgebench.errors import BadFileError
+from edgebench.errors import BadFileError, MissingExtraError, UsageError
 from edgebench.records.json_text import parse_json
 from edgebench.records.settings import Settings
 from edgebench.sources import checkpoint, kv_cache, tokenizer
 from edgebench.sources.files import check_regular, read_json, read_regular, within
+from edgebench.sources.named import resolve
 from edgebench.worker.runtimes import Room
 from edgebench.worker.runtimes.fake import FakeSession
 from edgebench.worker.score.text import SharedText
@@ -129,3 +130,10 @@ def test_broken_tokenizer_is_told(tmp_path: Path, content: str) -> None:
     (warning,) = text.warnings()
     assert warning.startswith("the tokenizer of the artifact's runtime was used: ")
     assert "tokenizer.json isn't a tokenizer" in warning
+
+
+@pytest.mark.parametrize("name", ["__main__", "os.path", "a-b", "", "sys"])
+def test_what_is_no_package_is_told(name: str) -> None:
+    """Python's own modules aren't packages with a model in them, and raise errors of their own."""
+    with pytest.raises((UsageError, MissingExtraError)):
+        resolve(f"pip:{name}")
