@@ -18,15 +18,15 @@ LINE_BYTES = 4_000_000  # one row: a text of 16,000 tokens in Thai has 200 KB
 # JSON and YAML. What a person or a library writes nests less than 10 deep.
 DEPTH = 64  # far below Python's recursion limit, which whatever walks over it next would meet
 DIGITS = 40  # of a whole number; Python's own limit of 4,300 makes numbers that no float can be
-YAML_NODES = 50_000  # 1 MB of `- a` makes 300,000, at 2 KB each; the installed registry has 600
+YAML_NODES = 50_000  # at 1 KB each; the installed registry has 500
 
 # Texts that are rendered, in the file's own words or a model's.
 RENDERED_CHARACTERS = 200_000  # of one text, as records have it (LongText)
 TASK_BYTES = 100_000_000  # in memory, of all a task's texts: MMLU-Pro with 5 examples takes 72 MB
 
 # Templates come from strangers, and one line of Jinja can run for ever or fill the memory.
-RENDER_S = 5.0  # of processor time; 14,042 prompts of MMLU take 1 s on a PC
-RENDER_EACH_S = 0.001  # given back for each text, so that a slow board renders 100,000 of them
+RENDER_S = 5.0  # of processor time; 14,042 prompts as MMLU has them take 2 s on a PC
+RENDER_EACH_S = 0.002  # given back for each text, so that a slow board renders 100,000 of them
 CHAT_RENDER_EACH_S = 0.05  # and for each conversation: the longest templates known take 10 ms
 RENDER_BYTES = 512 << 20  # of address space beyond what the child begins with
 RENDER_SILENCE_S = 30.0  # for a reply: the child may have to start, on a slow board, or was stopped

@@ -45,6 +45,7 @@ class Renderer:
     def __init__(self, each_s: float = RENDER_EACH_S) -> None:
         self._each_s = each_s
         self._child: _Child | None = None
+        self._plain: dict[str, Render] = {}
 
     def template(self, source: str, what: str, chat: bool = False) -> Render:
         """Return what renders a template; `what` names it in errors.
@@ -57,8 +58,10 @@ class Renderer:
         if not chat:
             from edgebench.sources.sandbox import compiled, is_plain
 
+            if source in self._plain:  # lm-eval asks anew for each text
+                return self._plain[source]
             if is_plain(source, what):
-                return compiled(source, what)
+                return self._plain.setdefault(source, compiled(source, what))
         fixed = {"source": source, "what": what, "chat": chat}
         return lambda values: self._rendered(fixed, values)
 
