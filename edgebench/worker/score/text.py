@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edgebench.errors import BadFileError, EdgebenchError
+from edgebench.records.limits import REASON_CHARACTERS
 
 
 class Text(Protocol):
@@ -46,9 +47,8 @@ class SharedText:
             try:
                 self._shared = Tokenizer(folder)
             except BadFileError as error:
-                self._broken = (
-                    f"the tokenizer of the artifact's runtime was used: {error.message}"[:1000],
-                )
+                told = f"the tokenizer of the artifact's runtime was used: {error.message}"
+                self._broken = (told[:REASON_CHARACTERS],)
             except EdgebenchError:
                 return
 
