@@ -116,11 +116,8 @@ def _outcome(run: Run) -> str:
         race = f"; {run.accuracy.race.verdict}" if run.accuracy.race else ""
         return f"accuracy {100 * run.accuracy.value.value:.1f} % of {run.accuracy.n} items{race}"
     if run.divergence:
-        divergence = run.divergence
-        if divergence.mean_kld is None:
-            return f"the reference: perplexity {number(divergence.perplexity)}"
-        return (
-            f"KL divergence {number(divergence.mean_kld.value)}, "
-            f"perplexity {number(divergence.perplexity)}"
-        )
-    return "ok"
+        far, perplexity = run.divergence.mean_kld, run.divergence.perplexity
+        words = f"KL divergence {number(far.value)}" if far else "the reference"
+        beyond = "beyond any number" if perplexity is None else number(perplexity)
+        return f"{words}, perplexity {beyond}"
+    return f"ok, without {', '.join(run.absent)}" if run.absent else "ok"

@@ -37,7 +37,8 @@ class LeftOut:
             click.echo(f"passed over: {passed.words}", err=True)
         if self.count > len(named):
             more = self.count - len(named)
-            click.echo(f"passed over: {more} more; --json lists {LINES_LISTED} of them", err=True)
+            which = "them" if self.count <= LINES_LISTED else f"the first {LINES_LISTED}"
+            click.echo(f"passed over: {more} more; --json lists {which}", err=True)
 
     def as_json(self) -> dict[str, Any]:
         """Return the count and the first of them."""

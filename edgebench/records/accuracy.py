@@ -90,7 +90,7 @@ class Divergence(Record):
     mean_kld: Figure | None = Field(description="nats; None for the reference itself")
     p99_kld: Real | None = None
     same_top: ShareFigure | None = None
-    perplexity: Positive
+    perplexity: Positive | None = Field(description="None: beyond any number")
     bits_per_byte: Positive
     least_kld: Real | None = Field(
         default=None, description="nats; a lower bound that takes no sample of unlikely tokens"

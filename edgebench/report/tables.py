@@ -162,6 +162,6 @@ def _distances(divergence: Divergence) -> tuple[str, ...]:
         with_interval(divergence.mean_kld) if far else "reference",
         number(divergence.p99_kld) if divergence.p99_kld is not None else "",
         percent(divergence.same_top) if far else "",
-        number(divergence.perplexity),
+        number(divergence.perplexity) if divergence.perplexity is not None else "",
         f"{divergence.bits_per_byte:.4f}",
     )

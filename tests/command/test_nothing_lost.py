@@ -11,9 +11,11 @@ from pydantic import ValidationError
 from support.shell import MakeFake, Shell
 from support.task_files import write_quiz
 
+from edgebench.device.sampler import Sampler
 from edgebench.records.base import Estimate
 from edgebench.records.speed import Launch
 from edgebench.run import case, items, races, rounds
+from edgebench.worker import server
 
 SPEED = ("--workload", "16+4", "--tasks", "none", "--launches", "1", "--retries", "1")
 QUIZ = ("--workload", "none", "--tasks", "quiz.yaml")
@@ -125,6 +127,28 @@ def test_a_race_that_can_not_be_judged_asks_all_items(
     assert run.accuracy
     assert run.accuracy.race is None
     assert run.accuracy.population is None
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        (Sampler, "take"),
+        (server.Server, "_memory"),
+        (server, "snapshot"),
+        (server, "find_pace"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_a_worker_reads_beside_its_trials_costs_no_case(
+    edgebench: Shell, fakes: MakeFake, monkeypatch: pytest.MonkeyPatch, place: Any, name: str
+) -> None:
+    """Memory, conditions, meters: the speed is there without them."""
+    fakes("q8_0")
+    monkeypatch.setattr(place, name, broken(OverflowError("math range error")))
+    meter = "estimate:15W" if name == "find_pace" else "none"
+    run = edgebench.profile(*SPEED, "--meter", meter)["q8_0"]
+    assert run.status == "ok"
+    assert run.speed
 
 
 def test_a_mistake_while_measuring_costs_its_case_alone(
