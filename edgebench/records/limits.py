@@ -25,7 +25,7 @@ RENDERED_CHARACTERS = 200_000  # of one text, as records have it (LongText)
 TASK_BYTES = 100_000_000  # in memory, of all a task's texts: 12,000 of 6,000 characters take 72 MB
 
 # Templates come from strangers, and one line of Jinja can run for ever or fill the memory.
-RENDER_S = 5.0  # of processor time; 14,042 prompts as MMLU has them take 2 s on a PC
+RENDER_S = 3.0  # of processor time; 14,042 prompts as MMLU has them take 2 s on a PC
 RENDER_EACH_S = 0.002  # given back for each text, so that a slow board renders 100,000 of them
 CHAT_RENDER_EACH_S = 0.05  # and for each conversation; one of ChatML takes 0.1 ms
 RENDER_BYTES = 512 << 20  # of address space beyond what the child begins with
