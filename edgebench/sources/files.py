@@ -15,6 +15,7 @@ from edgebench.errors import BadFileError
 from edgebench.records.json_text import parse_json, shortened
 from edgebench.records.limits import JSON_BYTES
 
+NAME_LENGTH = 255  # of a file, in every file system
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",

@@ -15,7 +15,7 @@ from edgebench.records.faults import first_fault
 from edgebench.records.limits import MANIFEST_BYTES
 from edgebench.sources.claims import held_against_files
 from edgebench.sources.digests import sha256_of
-from edgebench.sources.files import read_json, within
+from edgebench.sources.files import NAME_LENGTH, read_json, within
 from edgebench.sources.onnx_file import read_onnx
 
 MANIFEST = "artifact.json"
@@ -56,7 +56,7 @@ def load_artifact(folder: Path) -> Artifact:
 
 def _beside(folder: Path, name: str) -> Path:
     manifest = folder / MANIFEST
-    if Path(name).name != name:
+    if Path(name).name != name or len(name) > NAME_LENGTH:
         raise BadFileError(f"{manifest}: field 'path': {name[:200]!r} leaves the folder")
     return within(folder, name)
 

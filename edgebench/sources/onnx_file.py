@@ -13,7 +13,7 @@ from typing import Any
 
 from edgebench.errors import BadFileError, MissingExtraError
 from edgebench.records.base import clean
-from edgebench.sources.files import check_regular, read_regular, within
+from edgebench.sources.files import NAME_LENGTH, check_regular, read_regular, within
 from edgebench.sources.onnx_weights import (
     count_parameters,
     count_types,
@@ -96,7 +96,8 @@ def check_external(tensor: Any, path: Path) -> None:
         return
     told = entries(tensor)
     location = told.get("location", "")
-    if not location or Path(location).name != location or location in (".", ".."):
+    plain = Path(location).name == location and len(location) <= NAME_LENGTH
+    if not location or not plain or location in (".", ".."):
         raise BadFileError(
             f"{path}: tensor {tensor.name[:80]!r} has its data outside the folder: "
             f"{location[:200]!r}"

@@ -14,6 +14,7 @@ from edgebench.errors import BadFileError
 _INTEGER = {"MatMulInteger": 1, "DynamicQuantizeMatMul": 1, "QLinearMatMul": 3}  # -> its weight
 _BITS = ("MatMulNBits", "GatherBlockQuantized")
 _PASSED = ("Transpose", "DequantizeLinear", "Cast", "Identity", "Reshape")
+_FEW = 20  # a head that is so many times as large as all layers has no layers before it
 _SEARCHED = 4  # operators between a product and its weight
 _TYPES = {1: "fp32", 2: "int8", 3: "int8", 10: "fp16", 16: "bf16", 21: "int4", 22: "int4"}
 _TABLES = ("cos_cache", "sin_cache")
@@ -26,7 +27,12 @@ def is_external(tensor: Any) -> bool:
 
 def entries(tensor: Any) -> dict[str, str]:
     """Return what a tensor says of its external data: location, offset, length."""
-    return {entry.key: entry.value for entry in tensor.external_data}
+    return {_text(entry.key): _text(entry.value) for entry in tensor.external_data}
+
+
+def _text(value: str | bytes) -> str:
+    """Return a field of protobuf, which hands on what isn't UTF-8 as bytes."""
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
 
 
 def element_bytes(tensor: Any) -> int:
@@ -87,7 +93,9 @@ def level_of(graph: Any) -> str:
     for node in graph.node:
         level, weights = _product(node, tensors, makers)
         (head if "logits" in node.output else layers)[level] += weights
-    most = (+layers or +head or _of_matrices(graph)).most_common(1)
+    if _FEW * layers.total() < head.total():
+        layers += head
+    most = (+layers or _of_matrices(graph)).most_common(1)
     return most[0][0] if most else "fp32"
 
 
