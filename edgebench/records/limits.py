@@ -36,6 +36,7 @@ PATTERN_S = 2.0  # of processor time; GSM8K's takes 10 us for one text
 PATTERN_EACH_S = 0.005  # given back for each text, so that a million of them have their time
 
 # What is kept of a text of unknown length.
+LABEL_CHARACTERS = 1_000  # of a cluster's name, which each answer of a stored run carries
 ANSWER_CHARACTERS = 1_000  # of an answer that a model gave: a number, a name, a short sentence
 REASON_CHARACTERS = 1_000  # of why something was left out
 MESSAGE_CHARACTERS = 300  # of somebody else's words in a line of ours

@@ -19,7 +19,12 @@ from edgebench.errors import BadFileError, UsageError, nearest
 from edgebench.records.accuracy import Skip
 from edgebench.records.answers import extracted
 from edgebench.records.faults import first_fault
-from edgebench.records.limits import DATA_BYTES, RENDERED_CHARACTERS, TASK_BYTES
+from edgebench.records.limits import (
+    DATA_BYTES,
+    LABEL_CHARACTERS,
+    RENDERED_CHARACTERS,
+    TASK_BYTES,
+)
 from edgebench.records.task import Item, Task, TextTask
 from edgebench.sources.files import read_regular, within
 from edgebench.sources.templates import Render, Renderer
@@ -116,7 +121,7 @@ class _Builder:
 
     def _item(self, row: ItemRow, head: str) -> Item:
         contexts = tuple(self._sized(head, self._prompt(values)) for values in row.renderings)
-        cluster = self._sized(self._cluster(row.values)[:10_000]) if self._cluster else ""
+        cluster = self._sized(_label(self._cluster(row.values))) if self._cluster else ""
         if isinstance(row, GenerationRow) or self._header.chosen_metric == "exact_match":
             pattern = self._header.generation.answer_pattern
             answers = tuple(extracted(text, pattern) or text.strip() for text in row.options)
@@ -226,6 +231,11 @@ def _constant_answer(items: Sequence[Item]) -> tuple[str, ...]:
         f"the right answer is always choice {places.pop() + 1}; ties are broken at random, so a "
         "scorer that takes the first gets no reward",
     )
+
+
+def _label(cluster: str) -> str:
+    """Return a cluster's name as each of its answers can carry it: a whole passage by its sum."""
+    return cluster if len(cluster) <= LABEL_CHARACTERS else _digest(cluster)
 
 
 def _identified(task: Task) -> Task:

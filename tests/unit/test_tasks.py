@@ -131,6 +131,15 @@ def test_items_that_share_a_context_share_a_cluster(tmp_path: Path) -> None:
     assert [item.cluster for item in named.items] == ["Two", "Two", "Other"]
 
 
+def test_cluster_by_a_long_passage_has_a_short_name(tmp_path: Path) -> None:
+    """Two passages that part late are two clusters, and no answer carries a whole passage."""
+    passages = ["a" * 20_000 + end for end in ("x", "y", "x")]
+    questions = [QUESTION | {"id": str(n), "p": text} for n, text in enumerate(passages)]
+    names = [item.cluster for item in read(tmp_path, questions, cluster="{{p}}").items]
+    assert names[0] == names[2] != names[1]
+    assert len(names[0]) == 64
+
+
 def test_repeated_choice_is_left_out_and_counted(tmp_path: Path) -> None:
     """An item whose choices are no choice is no item; the task says which and why."""
     rows = [QUESTION, QUESTION | {"id": "q2", "choices": ["same", "same"]}]
