@@ -145,7 +145,7 @@ class Hello(Record):
     logical_cores: Count
     free_bytes: Count
     nvidia: bool = Field(description="whether an NVIDIA driver is loaded")
-    runtimes: dict[str, Text] = Field(description="installed runtime -> its package's version")
+    runtimes: dict[Text, Text] = Field(description="installed runtime -> its package's version")
     conditions: Snapshot
 
 

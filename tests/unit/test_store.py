@@ -179,6 +179,37 @@ def test_records_check_their_own_figures(store: Store, change: dict[str, Any]) -
     assert len(passed[0]) < 700
 
 
+def test_every_field_of_a_run_is_bounded() -> None:
+    """Each number has two ends, each text and each name in it a length: in the schema it shows."""
+    unbounded = []
+
+    def look(schema: Any, path: str) -> None:
+        if isinstance(schema, list):
+            for part in schema:
+                look(part, path)
+        if not isinstance(schema, dict):
+            return
+        kind = schema.get("type")
+        numeric = kind in ("number", "integer")
+        ends = {"minimum", "exclusiveMinimum"} & set(schema) and "maximum" in schema
+        free = path.startswith(("Estimate.", "Series.values"))  # finite, and no more is asked
+        chosen = {"const", "enum", "maxLength"} & set(schema)
+        if (numeric and not ends and not free) or (kind == "string" and not chosen):
+            unbounded.append(path)
+        if schema.get("additionalProperties") and "propertyNames" not in schema:
+            unbounded.append(f"{path} (names)")
+        for name, part in schema.get("properties", {}).items():
+            look(part, f"{path}{name}." if path.count(".") < 1 else f"{path}{name}")
+        for key in ("anyOf", "items", "prefixItems", "additionalProperties", "propertyNames"):
+            look(schema.get(key), path)
+
+    whole_schema = run_schema()
+    look({**whole_schema, "$defs": {}}, "Run.")
+    for name, part in whole_schema["$defs"].items():
+        look(part, f"{name}.")
+    assert unbounded == []
+
+
 def _merged(fields: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return fields | {
         name: _merged(fields[name], value) if isinstance(value, dict) else value
