@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ gguf = pytest.importorskip("gguf")
 from support.builders import make_artifact, make_run  # noqa: E402
 from support.tiny_gguf import write_tiny_gguf  # noqa: E402
 
+import edgebench  # noqa: E402
 from edgebench.convert import folders  # noqa: E402
 from edgebench.convert.gguf import quantize  # noqa: E402
 from edgebench.convert.sources import open_sources  # noqa: E402
@@ -286,3 +288,48 @@ def test_mutants_of_a_model_are_refused_or_described(
     assert {error.exit_code for error in refused} <= {2, 4}
     assert max(len(error.message) for error in refused) < 1000
     assert 20 < len(refused) < 95
+
+
+# no code out of a model
+
+
+def _calls() -> list[tuple[str, ast.Call]]:
+    """Return all calls in the package, each with its module's path."""
+    root = Path(edgebench.__file__).parent
+    return [
+        (str(path.relative_to(root)), node)
+        for path in sorted(root.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+    ]
+
+
+def test_nothing_in_the_package_runs_what_a_file_brings() -> None:
+    """No pickle is loaded here, no operator's library, no text as code; code only by a flag."""
+    forbidden = {
+        "eval", "exec", "compile", "torch.load", "pickle.load", "pickle.loads", "marshal.loads",
+        "onnx.load_model", "jinja2.Environment", "Environment", "yaml.load", "yaml.unsafe_load",
+    }  # fmt: skip
+    for path, call in _calls():
+        name = ast.unparse(call.func)
+        assert name not in forbidden, (path, name)
+        assert not name.endswith((".register_custom_ops_library", ".enable_custom_ops")), path
+        assert not (name.endswith(".apply_chat_template") and "lm_eval" not in path), path
+        for keyword in call.keywords:
+            value = ast.unparse(keyword.value)
+            if keyword.arg == "trust_remote_code":
+                typed = value in ("job.code", "trust_code") and path.startswith("convert/")
+                assert typed or value == "False", (path, value)
+            assert not (keyword.arg == "allow_pickle" and value == "True"), path
+
+
+def test_templates_are_made_in_the_sandbox_alone() -> None:
+    """jinja2 is imported in one module, which has the environment without attributes of Python."""
+    root = Path(edgebench.__file__).parent
+    importing = {
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "jinja2"
+    }
+    assert importing == {"sources/sandbox.py"}

@@ -23,9 +23,12 @@ from edgebench.convert.onnx.graph import (  # noqa: E402
 )
 from edgebench.convert.onnx.quantize import PACKINGS  # noqa: E402
 from edgebench.errors import BadFileError  # noqa: E402
+from edgebench.records.settings import Settings  # noqa: E402
 from edgebench.sources.manifest import load_artifact  # noqa: E402
 from edgebench.sources.onnx_artifact import describe_graph  # noqa: E402
 from edgebench.sources.onnx_file import GRAPH, read_onnx  # noqa: E402
+from edgebench.worker.runtimes import Room  # noqa: E402
+from edgebench.worker.runtimes.onnx import Onnx  # noqa: E402
 
 HIDDEN, VOCABULARY = 64, 96
 
@@ -249,3 +252,16 @@ def test_logits_start_leaves_rows_out_and_defaults_to_all(tmp_path: Path) -> Non
     assert whole.shape == (1, 8, VOCABULARY)
     last = logits(path, input_ids=ids, logits_start=np.array([5], np.int64))
     assert np.array_equal(last, whole[:, 5:])
+
+
+def test_operators_of_another_library_are_not_loaded(tmp_path: Path) -> None:
+    """A graph that wants an operator from elsewhere: one error, and no library is looked for."""
+    pytest.importorskip("onnxruntime")
+    path = graph(tmp_path)
+    model = onnx.load(str(path), load_external_data=False)
+    model.graph.node[0].domain = "./evil.so"
+    model.opset_import.add(domain="./evil.so", version=1)
+    path.write_bytes(model.SerializeToString())
+    artifact = describe_graph(path, name="m", model="m", path=str(path))
+    with pytest.raises(BadFileError, match="onnxruntime can't load m"):
+        Onnx().open(artifact, Settings(), Room(64))
