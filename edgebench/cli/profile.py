@@ -344,8 +344,9 @@ def _show(runs: Sequence[Run], skipped: int, device: str, options: Options) -> i
             hint = "the same command would fail again: see the hints above"
         click.echo(f"{counted(len(failed), 'case')} failed; {hint}", err=True)
     if options.as_json:
-        lines = ", ".join(run.to_line() for run in runs)
-        click.echo(f'{{"runs": [{lines}]}}')
+        from edgebench.cli.stored import as_json
+
+        click.echo(as_json({"runs": [run.model_dump(mode="json", by_alias=True) for run in runs]}))
     else:
         _print(runs, device, options)
     return 1 if failed else 0
