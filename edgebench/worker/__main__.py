@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgebench.guardian import die_with
+from edgebench.streams import mend_streams
 
 if TYPE_CHECKING:
     from edgebench.records.messages import AnyReply
@@ -26,6 +27,8 @@ def main() -> int:
     # A library that prints to stdout must not break the protocol: it gets stderr.
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    mend_streams()  # a full disk under the log costs no case
+    sys.stdout = sys.stderr
 
     def say(reply: AnyReply) -> None:
         replies.write(write(reply))
