@@ -19,7 +19,7 @@ def _runnable(name: str) -> str:
 Format = Annotated[
     Literal["gguf", "onnx", "torch", "fake"],
     AfterValidator(_runnable),
-    WithJsonSchema({"enum": list(REAL_FORMATS), "type": "string"}),
+    WithJsonSchema({"type": "string", "description": " or ".join(REAL_FORMATS)}),
 ]
 
 
