@@ -1,6 +1,8 @@
 """Fixtures for all floors: a shell in an empty folder, fake artifacts, how long tests may try.
 
 `EDGEBENCH_LONG=1` lets simulations and property tests try as often as a release wants.
+`EDGEBENCH_FAKE_RUNTIME=1`, set here for this process and its children, lets artifacts of the fake
+runtime be read and run.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from support.shell import MakeFake, Shell, make_shell
 
 from edgebench.records.base import safe_name
 
+os.environ["EDGEBENCH_FAKE_RUNTIME"] = "1"
 settings.register_profile("short", deadline=None, max_examples=30)
 settings.register_profile("long", deadline=None, max_examples=500)
 settings.load_profile("long" if os.environ.get("EDGEBENCH_LONG") else "short")

@@ -16,7 +16,7 @@ from pydantic import Field
 from edgebench.analyze.constraints import OF_LAUNCHES, Check, launches_of
 from edgebench.analyze.rows import Row, TaskFigures
 from edgebench.plan.cases import reference_of
-from edgebench.records.base import Estimate, Record, Text
+from edgebench.records.base import Estimate, Record, Told
 from edgebench.records.settings import Settings
 from edgebench.stats.advice import (
     ALPHA,
@@ -44,10 +44,10 @@ GOOD_CHANCE = 0.5
 class Measure(Record):
     """What to measure of rows, by their keys: a workload's launches in all, or tasks."""
 
-    rows: tuple[Text, ...]
-    workload: Text | None = None
+    rows: tuple[Told, ...]
+    workload: Told | None = None
     launches: int | None = Field(default=None, description="in all, those stored among them")
-    tasks: tuple[Text, ...] = ()
+    tasks: tuple[Told, ...] = ()
     tolerance: float | None = Field(default=None, description="of a race, where it is one")
     alpha: float = Field(default=ALPHA, description="how often the test to decide may err")
 
@@ -55,13 +55,13 @@ class Measure(Record):
 class Advice(Record):
     """A command, about how long it takes, and the chance that it decides; None: nobody knows."""
 
-    command: Text
+    command: Told
     measure: Measure | None = Field(
         default=None, exclude=True, description="what the command measures of rows that are here"
     )
     takes_s: float | None = None
     chance: float | None = None
-    note: Text = ""
+    note: Told = ""
 
 
 def advise(

@@ -13,7 +13,7 @@ from edgebench.analyze.setups import changes_of, content_of
 from edgebench.errors import UsageError, nearest
 from edgebench.plan.cases import reference_of
 from edgebench.records.artifact import Artifact
-from edgebench.records.base import Record, Text
+from edgebench.records.base import Record, Told
 
 
 class Baseline(Record):
@@ -21,7 +21,7 @@ class Baseline(Record):
 
     artifact: Artifact
     named: bool
-    passed_over: tuple[Text, ...] = ()
+    passed_over: tuple[Told, ...] = ()
 
     @property
     def content(self) -> str:

@@ -17,16 +17,14 @@ from edgebench.analyze.pairs import between, shared_items
 from edgebench.analyze.rows import Row
 from edgebench.analyze.setups import Job
 from edgebench.analyze.speeds import LaunchFigures
-from edgebench.records.base import Estimate, Record, Text
+from edgebench.records.base import Estimate, Record, Told
 from edgebench.records.device import DeviceInfo
 from edgebench.stats.changes import times_as_much
 from edgebench.stats.estimates import holm
 from edgebench.stats.loss import difference_p, loses_at_most
 
 LEVEL = 0.05
-Figure = Literal[
-    "decode", "prefill", "ttft", "energy", "memory", "size", "accuracy", "divergence"
-]
+Figure = Literal["decode", "prefill", "ttft", "energy", "memory", "size", "accuracy", "divergence"]
 Key = tuple[object, ...]
 
 
@@ -37,11 +35,11 @@ class Change(Record):
     faster, smaller or more frugal; of an accuracy 0.1 is 10 points.
     """
 
-    row: Text
-    device: Text
-    workload: Text | None
+    row: Told
+    device: Told
+    workload: Told | None
     figure: Figure
-    about: Text = Field(default="", description="the task or text")
+    about: Told = Field(default="", description="the task or text")
     before: float
     after: float
     by: float
@@ -50,7 +48,7 @@ class Change(Record):
     p_value: float | None = None
     p_holm: float | None = None
     is_shown: bool = Field(description="that it changed at all is more than chance")
-    why_not: Text = Field(default="", description="why nothing can be said")
+    why_not: Told = Field(default="", description="why nothing can be said")
 
     def is_regression(self, least: float) -> bool:
         """Return whether it is shown to be worse, and by more than `least` as far as is known."""
@@ -61,13 +59,13 @@ class Changes(Record):
     """All figures that two sets of runs have in common."""
 
     devices: tuple[DeviceInfo, ...]
-    builds_before: tuple[Text, ...]
-    builds_after: tuple[Text, ...]
-    newest_before: Text
-    newest_after: Text
+    builds_before: tuple[Told, ...]
+    builds_after: tuple[Told, ...]
+    newest_before: Told
+    newest_after: Told
     changes: tuple[Change, ...]
-    only_before: tuple[Text, ...] = ()
-    only_after: tuple[Text, ...] = ()
+    only_before: tuple[Told, ...] = ()
+    only_after: tuple[Told, ...] = ()
 
     def regressions(self, least: float) -> list[Change]:
         """Return what is shown to be worse by more than a share."""
@@ -78,9 +76,7 @@ def changes_between(before: Sequence[Row], after: Sequence[Row]) -> Changes:
     """Hold each row against the row of the earlier set that is the same but for build and date."""
     earlier, later = _newest(before), _newest(after)
     shared = [key for key in later if key in earlier]
-    told = [
-        change for key in shared for change in _changes_of(earlier[key], later[key])
-    ]
+    told = [change for key in shared for change in _changes_of(earlier[key], later[key])]
     rows = [later[key] for key in shared]
     return Changes(
         devices=tuple({row.machine: row.device for row in rows}.values()),

@@ -18,7 +18,7 @@ from edgebench.analyze.setups import Job
 from edgebench.analyze.speeds import SpeedRatio, decode_ratio
 from edgebench.errors import UsageError
 from edgebench.figures.energy import common_source, of_source, reason_without
-from edgebench.records.base import Record, Text
+from edgebench.records.base import Record, Told
 from edgebench.records.device import DeviceInfo
 from edgebench.records.settings import Workload
 from edgebench.stats.estimates import holm
@@ -32,9 +32,9 @@ class Group(Record):
     """Rows that may be compared: one machine, its conditions and a workload, a runtime a format."""
 
     device: DeviceInfo
-    setup: Text
-    used: Text = Field(default="", description="what all rows were set to")
-    models: tuple[Text, ...]
+    setup: Told
+    used: Told = Field(default="", description="what all rows were set to")
+    models: tuple[Told, ...]
     workload: Workload | None
     after_prompt: bool
     runtimes: dict[str, str] = Field(default={}, description="format -> its runtime")

@@ -17,7 +17,7 @@ from edgebench.analyze.pairs import answers_of
 from edgebench.analyze.rows import Row, TaskFigures
 from edgebench.analyze.speeds import SpeedFigures, tokens_for
 from edgebench.records.accuracy import Divergence
-from edgebench.records.base import Estimate, Record, Text
+from edgebench.records.base import Estimate, Record, Told
 from edgebench.stats.chunks import p_above_in_chunks
 from edgebench.stats.clusters import LEAST_CLUSTERS, clusters_of
 from edgebench.stats.launches import LEAST_FOR_BOUND, over_launches, p_above, p_below
@@ -56,7 +56,7 @@ class Constraints(Record):
     max_latency_s: dict[Percentile, float] = Field(default={}, description="of a generated token")
     max_energy_j: float | None = None
     max_accuracy_loss: float | None = None
-    min_accuracy: dict[Text, float] = Field(default={}, description="task -> share of its items")
+    min_accuracy: dict[Told, float] = Field(default={}, description="task -> share of its items")
     max_divergence: float | None = Field(default=None, description="nats a token")
 
 
@@ -67,8 +67,8 @@ class Check(Record):
     verdict: Verdict = "open"
     limit: float
     estimate: Estimate | None = None
-    about: Text = Field(default="", description="the task, text or percentile")
-    reason: Text = Field(default="", description="why it is open or broken, but for the figure")
+    about: Told = Field(default="", description="the task, text or percentile")
+    reason: Told = Field(default="", description="why it is open or broken, but for the figure")
     p_holds: float | None = Field(default=None, description="p-value of holding; None: no test")
     p_breaks: float | None = Field(default=None, description="p-value of breaking; None: no test")
 
@@ -89,8 +89,8 @@ class Question(Record):
     """What a pick asks of each row."""
 
     limits: Constraints
-    tasks: tuple[Text, ...]
-    texts: tuple[Text, ...]
+    tasks: tuple[Told, ...]
+    texts: tuple[Told, ...]
     shared: tuple[Name, ...] = Field(
         description="the constraints on the objective's own measurements"
     )

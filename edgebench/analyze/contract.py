@@ -23,7 +23,7 @@ from pydantic import (
 from edgebench.analyze.constraints import Constraints, Percentile
 from edgebench.errors import BadFileError, UsageError, nearest
 from edgebench.plan.workloads import parse_workload
-from edgebench.records.base import Record, Text
+from edgebench.records.base import Record, Told
 from edgebench.records.faults import UNKNOWN_FIELD, Fault, first_fault
 from edgebench.sources.yaml_lines import LinedYaml, load_yaml
 
@@ -65,7 +65,7 @@ class Limits(Record):
     max_latency: Annotated[dict[Percentile, float], BeforeValidator(_read)] = Field(default={})
     max_energy: Limit = None
     max_accuracy_loss: Limit = None
-    min_accuracy: Annotated[dict[Text, float], BeforeValidator(_read)] = Field(
+    min_accuracy: Annotated[dict[Told, float], BeforeValidator(_read)] = Field(
         default={}, max_length=MOST
     )
     max_divergence: Limit = None
@@ -108,13 +108,13 @@ class Contract(Record):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     contract: Literal["edgebench.contract/1"] = "edgebench.contract/1"
-    device: Text
-    artifact: Text = Field(default="any", description="a name, sha256:HEX, a path, or any")
-    baseline: Text | None = Field(default=None, description="the level that loss is counted from")
+    device: Told
+    artifact: Told = Field(default="any", description="a name, sha256:HEX, a path, or any")
+    baseline: Told | None = Field(default=None, description="the level that loss is counted from")
     confidence: Annotated[float, BeforeValidator(_read), Field(ge=0.5, le=0.9999)] = 0.95
     constraints: Limits = Limits()
-    workloads: dict[Text, Limits] = Field(default={}, max_length=MOST)
-    tasks: tuple[Text, ...] = Field(default=(), max_length=MOST)
+    workloads: dict[Told, Limits] = Field(default={}, max_length=MOST)
+    tasks: tuple[Told, ...] = Field(default=(), max_length=MOST)
 
     @field_validator("workloads", mode="before")
     @classmethod

@@ -13,7 +13,7 @@ from edgebench.analyze.advice import Advice
 from edgebench.analyze.choosing import Aspect
 from edgebench.analyze.constraints import Check
 from edgebench.analyze.running import Command
-from edgebench.records.base import Estimate, Record, Text
+from edgebench.records.base import Estimate, Record, Told
 
 Kind = Literal["failed", "breaks", "open", "unmeasured", "worse", "alike", "beside"]
 
@@ -21,21 +21,21 @@ Kind = Literal["failed", "breaks", "open", "unmeasured", "worse", "alike", "besi
 class Rejection(Record):
     """Why an artifact can't be taken."""
 
-    artifact: Text
-    constraint: Text
+    artifact: Told
+    constraint: Told
     estimate: Estimate | None = None
     limit: float | None = None
-    about: Text = ""
-    reason: Text = ""
+    about: Told = ""
+    reason: Told = ""
 
 
 class Next(Record):
     """A question that is open, and what to type so that it closes."""
 
-    artifact: Text
-    constraint: Text
-    message: Text
-    about: Text = ""
+    artifact: Told
+    constraint: Told
+    message: Told
+    about: Told = ""
     estimate: Estimate | None = None
     limit: float | None = None
     advice: Advice | None = None
@@ -44,8 +44,8 @@ class Next(Record):
 class Aside(Record):
     """An artifact that was not considered, and why."""
 
-    artifact: Text
-    reason: Text
+    artifact: Told
+    reason: Told
 
 
 class Comparison(Record):
@@ -65,7 +65,7 @@ class Comparison(Record):
 class Loser(Record):
     """Why an artifact was not picked."""
 
-    artifact: Text
+    artifact: Told
     why: Kind
     behind: float | None = Field(
         default=None, description="how much better the winner is at the objective, 0.1 for 10 %"
@@ -74,21 +74,21 @@ class Loser(Record):
     breaks: tuple[Check, ...] = ()
     open: tuple[Check, ...] = ()
     compared: tuple[Comparison, ...] = ()
-    reason: Text = Field(default="", description="beside the figures")
+    reason: Told = Field(default="", description="beside the figures")
 
 
 class Winner(Record):
     """What was picked, with the settings that were measured and what to type to run it."""
 
-    artifact: Text = Field(description="its name, as the pick tells rows apart")
-    name: Text = Field(description="the artifact's own name")
-    model: Text
-    level: Text
-    format: Text
-    device: Text
-    path: Text
-    sha256: Text
-    runtime: Text
+    artifact: Told = Field(description="its name, as the pick tells rows apart")
+    name: Told = Field(description="the artifact's own name")
+    model: Told
+    level: Told
+    format: Told
+    device: Told
+    path: Told
+    sha256: Told
+    runtime: Told
     settings: dict[str, int | str | None]
     figures: dict[Aspect, Estimate]
     run: tuple[Command, ...]
@@ -98,20 +98,20 @@ class Pick(Record):
     """The decision, and why."""
 
     decision: Literal["picked", "none", "undecided"]
-    artifact: Text | None
-    sha256: Text | None
+    artifact: Told | None
+    sha256: Told | None
     winner: Winner | None = None
-    objective: Text
+    objective: Told
     weights: dict[Aspect, float] = Field(default={}, description="of the objective; add up to 1")
-    tasks: tuple[Text, ...]
-    baseline: Text | None
-    satisfying: tuple[Text, ...]
-    pareto: tuple[Text, ...]
+    tasks: tuple[Told, ...]
+    baseline: Told | None
+    satisfying: tuple[Told, ...]
+    pareto: tuple[Told, ...]
     losers: tuple[Loser, ...] = ()
     rejected: tuple[Rejection, ...]
     measure_next: tuple[Next, ...]
     left_open: tuple[Next, ...]
     left_out: tuple[Aside, ...]
-    reason: Text
-    warnings: tuple[Text, ...]
+    reason: Told
+    warnings: tuple[Told, ...]
     checks: dict[str, tuple[Check, ...]]

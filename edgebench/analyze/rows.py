@@ -19,7 +19,7 @@ from edgebench.figures.energy import reason_without, source_for
 from edgebench.figures.memory import Deployment, deployment_bytes
 from edgebench.records.accuracy import Accuracy, Divergence, ItemResult, RaceResult
 from edgebench.records.artifact import Artifact
-from edgebench.records.base import Count, Estimate, Record, Text
+from edgebench.records.base import Count, Estimate, Record, Told
 from edgebench.records.device import DeviceInfo
 from edgebench.records.energy import Energy
 from edgebench.records.run import Run
@@ -30,16 +30,16 @@ from edgebench.stats.clusters import clusters_of
 class TaskFigures(Record):
     """An artifact's accuracy at one task, and its paired difference from the baseline."""
 
-    task: Text
+    task: Told
     n: Count
     chance: float
     accuracy: Estimate
     difference: Estimate | None = None
     p_value: float | None = None
     p_holm: float | None = None
-    why_no_difference: Text | None = None
-    task_sha256: Text = ""
-    metric: Text = ""
+    why_no_difference: Told | None = None
+    task_sha256: Told = ""
+    metric: Told = ""
     majority: float | None = None
     skipped: Count = 0
     population: Count | None = None
@@ -60,12 +60,12 @@ class TaskFigures(Record):
 class Failure(Record):
     """A workload or task whose newest run has no figures."""
 
-    label: Text
+    label: Told
     is_task: bool
-    status: Text
-    message: Text
-    hint: Text = ""
-    replaced: Text | None = Field(
+    status: Told
+    message: Told
+    hint: Told = ""
+    replaced: Told | None = Field(
         default=None, description="when the older good run was made that no longer counts"
     )
 
@@ -80,9 +80,9 @@ class EnergyFigures(Record):
     """Joules a generated token, by one source."""
 
     j_per_token: Estimate
-    source: Text
+    source: Told
     kind: Literal["measured", "derived", "estimated"]
-    boundary: Text | None = None
+    boundary: Told | None = None
 
     @classmethod
     def of(cls, energy: Energy, launches: int) -> EnergyFigures | None:
@@ -108,32 +108,32 @@ class Row(Record):
 
     artifact: Artifact
     device: DeviceInfo
-    machine: Text
-    setup: Text = Field(description="the machine's conditions: power mode, governor, ...")
-    used: Text = Field(default="", description="threads and settings, in words")
-    runtime: Text
-    cache: Text
-    arithmetic: Text
-    provider: Text = "cpu"
+    machine: Told
+    setup: Told = Field(description="the machine's conditions: power mode, governor, ...")
+    used: Told = Field(default="", description="threads and settings, in words")
+    runtime: Told
+    cache: Told
+    arithmetic: Told
+    provider: Told = "cpu"
     threads: Count | None = None
-    flash_attention: Text = Field(default="", description="what `auto` came to")
+    flash_attention: Told = Field(default="", description="what `auto` came to")
     settings: Settings = Settings()
     workload: Workload | None = None
     after_prompt: bool = True
     speed: SpeedFigures | None = None
     is_baseline: bool = False
-    baseline: Text | None = Field(default=None, description="the artifact it is held against")
+    baseline: Told | None = Field(default=None, description="the artifact it is held against")
     decode_ratio: SpeedRatio | None = Field(default=None, description="to the baseline")
     memory: Deployment | None = None
     energy: EnergyFigures | None = None
-    energy_reason: Text | None = None
+    energy_reason: Told | None = None
     energies: tuple[Energy, ...] = Field(default=(), exclude=True)
     tasks: tuple[TaskFigures, ...] = ()
     divergences: tuple[Divergence, ...] = ()
     throttled: bool = False
-    warnings: tuple[Text, ...] = ()
+    warnings: tuple[Told, ...] = ()
     failures: tuple[Failure, ...] = ()
-    newest: Text = Field(default="", description="when the newest good run was made")
+    newest: Told = Field(default="", description="when the newest good run was made")
     wall_s: float = Field(default=0.0, description="what measuring the workload took")
 
     @computed_field  # type: ignore[prop-decorator]
@@ -260,13 +260,17 @@ def _row(timed: Sequence[Placed], answered: Sequence[Placed]) -> Row:
             placed_run.run.divergence for placed_run in answers if placed_run.run.divergence
         ),
         throttled=bool(timed) and was_throttled(run),
-        warnings=tuple(
-            dict.fromkeys(warning for other in good for warning in other.conditions.warnings)
-        ),
+        warnings=tuple(dict.fromkeys(words for other in good for words in _warnings(other))),
         failures=_failures(timed, answered),
         newest=max((other.created for other in good), default=""),
         wall_s=run.wall_s,
     )
+
+
+def _warnings(run: Run) -> list[str]:
+    """Return what a run warns of, and which figures it lacks."""
+    absent = [f"{figure}: {why}" for figure, why in run.absent.items()]
+    return [*run.conditions.warnings, *absent]
 
 
 def _identity(last: Placed) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from edgebench.analyze.advice import Measure, command_of
 from edgebench.analyze.rows import Row
-from edgebench.records.base import LongText, Record, Text
+from edgebench.records.base import LongText, Record, Told
 
 GGML_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "bf16": 30}
 GENAI_PROVIDERS = {"cuda": "cuda", "tensorrt": "NvTensorRtRtx", "directml": "dml", "qnn": "qnn"}
@@ -24,7 +24,7 @@ GENAI_PROVIDERS = {"cuda": "cuda", "tensorrt": "NvTensorRtRtx", "directml": "dml
 class Command(Record):
     """A line for a shell, or a program in Python, and whose it is."""
 
-    program: Text
+    program: Told
     language: Literal["shell", "python"]
     text: LongText
 

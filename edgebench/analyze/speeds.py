@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from edgebench.records.base import Estimate, Record, Text
+from edgebench.records.base import Estimate, Record, Told
 from edgebench.records.run import Run
 from edgebench.records.speed import Percentiles, PhaseSpeed, Speed
 from edgebench.stats.launches import over_launches, ratio, ratio_p
@@ -22,7 +22,7 @@ PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 class LaunchFigures(Record):
     """One launch's own figures: medians of its repetitions."""
 
-    round: Text
+    round: Told
     prefill_tokens_per_s: float
     decode_tokens_per_s: float
     ttft_s: float

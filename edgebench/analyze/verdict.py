@@ -21,7 +21,7 @@ from edgebench.analyze.contract import Contract
 from edgebench.analyze.names import names_of
 from edgebench.analyze.rows import Row
 from edgebench.plan.workloads import parse_workload
-from edgebench.records.base import Estimate, Record, Text
+from edgebench.records.base import Estimate, Record, Told
 from edgebench.records.settings import Workload
 from edgebench.stats.launches import LEAST_FOR_BOUND
 from edgebench.stats.selection import Alphas
@@ -33,22 +33,22 @@ OUTCOMES: dict[str, Outcome] = {"holds": "PASS", "broken": "FAIL", "open": "INCO
 class Line(Record):
     """One demand and how a candidate stands to it."""
 
-    demand: Text
-    workload: Text = ""
-    about: Text = Field(default="", description="the task, text or percentile")
+    demand: Told
+    workload: Told = ""
+    about: Told = Field(default="", description="the task, text or percentile")
     limit: float
     verdict: Outcome
     estimate: Estimate | None = None
-    reason: Text = ""
-    command: Text = Field(default="", description="what would decide, where it is inconclusive")
+    reason: Told = ""
+    command: Told = Field(default="", description="what would decide, where it is inconclusive")
 
 
 class Judged(Record):
     """One artifact in one choice of settings, and how it stands to every demand."""
 
-    artifact: Text
-    sha256: Text
-    used: Text = Field(default="", description="the settings it was measured with")
+    artifact: Told
+    sha256: Told
+    used: Told = Field(default="", description="the settings it was measured with")
     verdict: Outcome
     lines: tuple[Line, ...]
 
@@ -58,12 +58,12 @@ class Result(Record):
 
     schema_: Literal["edgebench.check/1"] = Field(default="edgebench.check/1", alias="schema")
     verdict: Outcome
-    artifact: Text | None = Field(description="one that is shown to satisfy everything")
-    sha256: Text | None
-    device: Text
+    artifact: Told | None = Field(description="one that is shown to satisfy everything")
+    sha256: Told | None
+    device: Told
     confidence: float
     candidates: tuple[Judged, ...] = Field(description="the one that the verdict is about first")
-    reason: Text = ""
+    reason: Told = ""
 
     @property
     def lines(self) -> tuple[Line, ...]:

@@ -6,6 +6,7 @@ Click, so that help is there at once.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -13,6 +14,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+
+from edgebench.interrupts import LINE, Interrupted
+from edgebench.streams import drop_stdout
 
 # name -> (module, what it does in one line); the module holds a Click command named `command`.
 COMMANDS = {
@@ -29,6 +33,7 @@ COMMANDS = {
     "schema": ("edgebench.cli.schema", "Print the JSON Schema of a run."),
 }
 NAME = "edgebench"
+_UNWRITABLE = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT, errno.EFBIG)
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 
@@ -101,11 +106,6 @@ def cli() -> None:
     """
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Run a command and exit with its code."""
-    sys.exit(run(args))
-
-
 def run(args: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code, after printing its error where there is one."""
     context: dict[str, Any] = {}
@@ -116,12 +116,18 @@ def run(args: Sequence[str] | None = None) -> int:
         with cli.make_context(NAME, typed or ["--help"]) as ctx:
             context = ctx.meta
             result = cli.invoke(ctx)
+        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except Exception as error:  # noqa: BLE001 - the one place where errors become words
         return _explain(error, bool(context.get("edgebench.debug")))
-    except KeyboardInterrupt:
-        click.echo("interrupted; what was finished is stored", err=True)
-        return INTERRUPTED
+    except KeyboardInterrupt as error:
+        return interrupted(error)
+
+
+def interrupted(error: BaseException) -> int:
+    """Say that the command was told to end; return its exit code."""
+    click.echo(LINE, err=True)
+    return error.exit_code if isinstance(error, Interrupted) else INTERRUPTED
 
 
 def _complete(instruction: str) -> int:
@@ -134,6 +140,8 @@ def _complete(instruction: str) -> int:
 def _explain(error: Exception, debug: bool) -> int:
     from edgebench.errors import EdgebenchError
 
+    if reason := _interrupt_behind(error):
+        return interrupted(reason)
     if debug and not isinstance(error, click.exceptions.Exit):
         import traceback
 
@@ -141,7 +149,7 @@ def _explain(error: Exception, debug: bool) -> int:
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if isinstance(error, click.Abort):
-        return INTERRUPTED
+        return interrupted(error)
     if isinstance(error, EdgebenchError):
         _say(error.message, error.hint)
         return error.exit_code
@@ -150,12 +158,24 @@ def _explain(error: Exception, debug: bool) -> int:
         _say(error.format_message(), f"{path} --help")
         return 2
     if isinstance(error, BrokenPipeError):
-        sys.stderr.close()  # the reader has gone; nobody is left to hear of it
+        drop_stdout()  # the reader has gone
         return 1
+    if isinstance(error, OSError) and error.errno in _UNWRITABLE and error.filename is None:
+        drop_stdout()
+        _say(f"can't write the output: {error.strerror}", "")
+        return 2
     _say(
         f"{type(error).__name__}: {error}", "this is a fault of edgebench; add --debug to see where"
     )
     return 1
+
+
+def _interrupt_behind(error: BaseException) -> BaseException | None:
+    """Return the interrupt that an error stems from, as that of an import that it broke off."""
+    reason: BaseException | None = error
+    while reason and not isinstance(reason, KeyboardInterrupt):
+        reason = reason.__cause__ or reason.__context__
+    return reason
 
 
 def _say(message: str, hint: str) -> None:

@@ -154,7 +154,7 @@ def _stored(question: Question, paths: Sequence[Path]) -> tuple[list[Run], list[
     from edgebench.analyze.rows import summarize
     from edgebench.cli.stored import chosen_rows, stored_runs
 
-    runs = stored_runs(paths)
+    runs = stored_runs(paths).runs
     device = question.contract.device
     rows = chosen_rows(summarize(runs), [device])
     names = {row.device.name for row in rows}
@@ -221,7 +221,7 @@ def _verify(folder: Path, as_json: bool) -> int:
     from edgebench.analyze.contract import read_contract
     from edgebench.errors import BadFileError
     from edgebench.report.evidence import CONTRACT, RUNS, stored_result, verified
-    from edgebench.run.store import read_runs
+    from edgebench.run.stored import read_runs
 
     manifest, digest = verified(folder)
     path = folder / CONTRACT

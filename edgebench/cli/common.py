@@ -76,6 +76,22 @@ devices_option = click.option(
 )
 
 
+strict_option = click.option(
+    "--strict", is_flag=True, help="Stop with exit code 4 where a stored line can't be read."
+)
+
+
+class Finite(click.FloatRange):
+    """A number within a range, and not nan, which lies in none and outside of none."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Read the number; fail where it isn't one."""
+        number: float = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value!r} isn't a number", param, ctx)
+        return number
+
+
 class Unit(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """A number with a unit: `6GiB`, `0.5J`, `2s`, `1%`."""
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgebench.cli.common import LOSS, SHARE, SPAN, common
+from edgebench.cli.common import LOSS, SHARE, SPAN, common, strict_option
 
 if TYPE_CHECKING:
     from edgebench.analyze.compare import Group
-    from edgebench.analyze.rows import Row
+    from edgebench.cli.stored import LeftOut
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Options:
     layout: str
     explain: bool
     output: Path | None
+    strict: bool
     as_json: bool
 
 
@@ -79,6 +80,7 @@ class Options:
 )
 @click.option("--explain", is_flag=True, help="Add the statistics behind the figures.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
+@strict_option
 @common
 def command(**typed: Any) -> int:
     """Set stored runs side by side: models, levels, formats and settings, each with its loss.
@@ -109,20 +111,15 @@ def command(**typed: Any) -> int:
     return _compare(options)
 
 
-def _rows(paths: Sequence[Path], options: Options) -> list[Row]:
-    from edgebench.cli.stored import stored_rows
-
-    return stored_rows(paths, options.devices)
-
-
 def _compare(options: Options) -> int:
     from edgebench.analyze.compare import compare
+    from edgebench.cli.stored import stored_rows
 
-    rows = _rows(options.paths, options)
-    groups = compare(rows, options.baseline, options.margin, options.against)
+    stored = stored_rows(options.paths, options.devices, options.strict)
+    groups = compare(stored.rows, options.baseline, options.margin, options.against)
     layout = "json" if options.as_json else options.layout
     if layout == "json":
-        _write(_as_json(groups), options)
+        _write(_as_json(groups, stored.left_out), options)
     elif layout == "csv":
         from edgebench.report.csv_file import as_csv
 
@@ -144,10 +141,11 @@ def _changes(options: Options) -> int:
 
     from edgebench.analyze.changes import changes_between
     from edgebench.analyze.rows import summarize
-    from edgebench.cli.stored import chosen_rows, stored_runs
+    from edgebench.cli.stored import as_json, chosen_rows, stored_runs
     from edgebench.report.changes import changes_section
 
-    runs = stored_runs(options.paths)
+    stored = stored_runs(options.paths, options.strict)
+    runs = stored.runs
     if options.since is not None:
         from edgebench.analyze.setups import when
 
@@ -156,7 +154,8 @@ def _changes(options: Options) -> int:
         earlier = [run for run in runs if when(run) < start]
         later = [run for run in runs if when(run) >= start]
     else:
-        earlier, later = stored_runs([Path(options.against or "")]), runs
+        earlier = stored_runs([Path(options.against or "")], options.strict).runs
+        later = runs
     before, after = (
         chosen_rows(summarize(part), options.devices) if part else [] for part in (earlier, later)
     )
@@ -164,13 +163,12 @@ def _changes(options: Options) -> int:
     least = options.fail_on_regression
     failed = changes.regressions(least) if least is not None else []
     if options.as_json or options.layout == "json":
-        import json
-
         told = {
             **changes.model_dump(mode="json"),
             "regressions": [change.model_dump(mode="json") for change in failed],
+            "passed_over": stored.left_out.as_json(),
         }
-        _write(json.dumps(told), options)
+        _write(as_json(told), options)
     else:
         _show([changes_section(changes, least, options.explain)], options)
     return 1 if failed else 0
@@ -209,9 +207,8 @@ def _write(text: str, options: Options) -> None:
     click.echo(f"written to {options.output}", err=True)
 
 
-def _as_json(groups: list[Group]) -> str:
-    import json
-
+def _as_json(groups: list[Group], left_out: LeftOut) -> str:
+    from edgebench.cli.stored import as_json
     from edgebench.report.verdicts import verdict
 
     rows = [row.model_dump(mode="json") for group in groups for row in group.rows]
@@ -223,4 +220,4 @@ def _as_json(groups: list[Group]) -> str:
         }
         for group in groups
     ]
-    return json.dumps({"rows": rows, "grouped": grouped})
+    return as_json({"rows": rows, "grouped": grouped, "passed_over": left_out.as_json()})

@@ -149,12 +149,12 @@ def _typed_fits(
 
 
 def _print_check(outcome: Check) -> None:
-    from edgebench.report.format import plain
+    from edgebench.records.base import clean
 
-    line = f"{outcome.status:<8} {plain(outcome.name)}: {plain(outcome.message, 400)}"
+    line = f"{outcome.status:<8} {clean(outcome.name)}: {clean(outcome.message, 400)}"
     click.echo(textwrap.fill(line, 80, subsequent_indent=" " * 9, break_on_hyphens=False))
     if outcome.hint:  # what to type stays on one line, to be copied
-        click.echo(f"         {plain(outcome.hint, 300)}")
+        click.echo(f"         {clean(outcome.hint, 300)}")
 
 
 def _print(known: Registry, hello: Hello) -> None:
@@ -162,7 +162,7 @@ def _print(known: Registry, hello: Hello) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from edgebench.report.format import plain
+    from edgebench.records.base import clean
 
     here = known.board_of(hello)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
@@ -173,11 +173,11 @@ def _print(known: Registry, hello: Hello) -> None:
         memory = f"{entry.memory_gib:g} GiB" if entry.memory_gib else ""
         mark = " (here)" if name == here else ""
         table.add_row(
-            *(Text(plain(cell)) for cell in (name + mark, entry.kind, memory, entry.description))
+            *(Text(clean(cell)) for cell in (name + mark, entry.kind, memory, entry.description))
         )
     console = Console()
     console.print(table)
     console.print(
-        Text(f"This machine is {here}: {plain(hello.device.cpu or 'an unknown processor')}")
+        Text(f"This machine is {here}: {clean(hello.device.cpu or 'an unknown processor')}")
     )
     console.print(Text("Read from: " + ", ".join(str(path) for path in known.files)))

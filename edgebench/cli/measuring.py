@@ -51,7 +51,7 @@ def measure_and_decide(
     """
     from edgebench.cli.stored import chosen_rows, stored_runs
 
-    runs = stored_runs(paths)
+    runs = stored_runs(paths).runs
     chosen_rows(summarize(runs), devices)  # says so where there are none
     bench = _bench(devices)
     output = output_of(paths, bench.device.name)

@@ -19,6 +19,7 @@ from edgebench.cli.common import (
     RATE,
     SECONDS,
     common,
+    strict_option,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Options:
     objective: str
     as_json: bool
     explain: bool
+    strict: bool
     max_memory: float | None
     max_size: float | None
     min_decode: float | None
@@ -137,6 +139,7 @@ def _by_name(typed: Sequence[tuple[str, float]], option: str) -> dict[str, float
     "several with weights, such as decode=2,energy=1.",
 )
 @click.option("--explain", is_flag=True, help="Print every figure behind the decision.")
+@strict_option
 @common
 def command(**typed: Any) -> int:
     """Pick the model, level and settings that keep your limits, and say why and how to run it.
@@ -152,14 +155,16 @@ def command(**typed: Any) -> int:
     """
     from edgebench.analyze.compare import compare
     from edgebench.analyze.pick import pick
-    from edgebench.cli.stored import stored_rows
+    from edgebench.cli.stored import as_json, stored_rows
 
     options = Options(**typed)
-    groups = compare(stored_rows(options.paths, options.devices), options.baseline)
+    stored = stored_rows(options.paths, options.devices, options.strict)
+    groups = compare(stored.rows, options.baseline)
     chosen = newest_groups(groups, options.workload)
     decision = pick(chosen, options.constraints, options.objective, options.tasks)
     if options.as_json:
-        click.echo(decision.model_dump_json())
+        told = decision.model_dump(mode="json") | {"passed_over": stored.left_out.as_json()}
+        click.echo(as_json(told))
     else:
         from edgebench.report.picks import pick_lines
 
@@ -197,11 +202,12 @@ def newest_groups(groups: Sequence[Group], workload: str | None) -> list[Group]:
 
 def _where(group: Group) -> str:
     """Name a group's set-up, builds and date."""
-    from edgebench.report.format import DAY, plain
+    from edgebench.records.base import clean
+    from edgebench.report.format import DAY
 
     words = [group.device.cpu or "", group.setup, group.used]
     words += sorted(set(group.runtimes.values()))
     if group.workload and not group.after_prompt:
         words.append("decode from where the prompt starts, as before 0.2")
     words = [word for word in words if word]
-    return plain(f"runs of {group.newest[:DAY]} ({'; '.join(words)})")
+    return clean(f"runs of {group.newest[:DAY]} ({'; '.join(words)})")

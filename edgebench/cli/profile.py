@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgebench.cli.common import SHARE, common, devices_option
+from edgebench.cli.common import SHARE, Finite, common, devices_option
 
 if TYPE_CHECKING:
     from edgebench.plan.cases import Case
@@ -121,7 +121,7 @@ class Options:
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(1, 1e6),
+    type=Finite(1, 1e6),
     default=900.0,
     show_default=True,
     help="Seconds without a sign of life after which a case is given up.",
@@ -258,11 +258,20 @@ def _artifacts(paths: Sequence[Path]) -> list[Artifact]:
 
 def _stored(store: Store, cases: Sequence[Case], bench: Bench) -> dict[str, Run]:
     """Return the runs that are stored already and need no other, by case id."""
+    from edgebench.cli.stored import LeftOut
     from edgebench.run.resume import resumable
-    from edgebench.run.store import read_runs
+    from edgebench.run.stored import PassedOver, read_runs
+
+    left_out = LeftOut()
+
+    def tell(passed: PassedOver) -> None:
+        if not passed.is_unfinished:  # said when the next run is stored and it is set aside
+            left_out.add(passed)
 
     paths = [store.folder] if store.folder.exists() else []
-    return resumable(read_runs(paths), cases, bench)
+    stored = resumable(read_runs(paths, tell), cases, bench)
+    left_out.tell()
+    return stored
 
 
 def _measure(
@@ -276,11 +285,12 @@ def _measure(
     store.prepare()
     runs: list[Run] = []
 
-    def keep(run: Run) -> None:
-        store.append(run)
-        runs.append(run)
-
     with bar() as shown:
+
+        def keep(run: Run) -> None:
+            store.append(run, shown.say)
+            runs.append(run)
+
         observer = SweepProgress(shown, todo)
         running = replace(bench, store=keep, observer=observer, stored=stored)
         run_cases(todo, running, options.retries)
@@ -311,8 +321,9 @@ def _show(runs: Sequence[Run], skipped: int, device: str, options: Options) -> i
             hint = "the same command would fail again: see the hints above"
         click.echo(f"{counted(len(failed), 'case')} failed; {hint}", err=True)
     if options.as_json:
-        lines = ", ".join(run.to_line() for run in runs)
-        click.echo(f'{{"runs": [{lines}]}}')
+        from edgebench.cli.stored import as_json
+
+        click.echo(as_json({"runs": [run.model_dump(mode="json", by_alias=True) for run in runs]}))
     else:
         _print(runs, device, options)
     return 1 if failed else 0

@@ -12,8 +12,9 @@ from typing import Protocol
 
 from edgebench.plan.cases import Case
 from edgebench.plan.planner import estimate_s
+from edgebench.records.base import clean
 from edgebench.records.run import Run
-from edgebench.report.format import duration, number, plain
+from edgebench.report.format import duration, number
 
 
 class Bar(Protocol):
@@ -93,11 +94,11 @@ class SweepProgress:
         """Print the case's main figure, or why it has none."""
         self._done[_key(case)] = self._costs[_key(case)]
         name = f"{run.artifact.level} {case.work}"
-        self._bar.say(plain(f"{name:<16} {_outcome(run)}  ({duration(run.wall_s)})"))
+        self._bar.say(clean(f"{name:<16} {_outcome(run)}  ({duration(run.wall_s)})"))
 
     def _show(self, case: Case) -> None:
         name = f"{case.subject.artifact.level} {case.work}"
-        self._bar.at(plain(name, 24), sum(self._done.values()), sum(self._costs.values()))
+        self._bar.at(clean(name, 24), sum(self._done.values()), sum(self._costs.values()))
 
 
 def _key(case: Case) -> tuple[object, ...]:
@@ -115,11 +116,8 @@ def _outcome(run: Run) -> str:
         race = f"; {run.accuracy.race.verdict}" if run.accuracy.race else ""
         return f"accuracy {100 * run.accuracy.value.value:.1f} % of {run.accuracy.n} items{race}"
     if run.divergence:
-        divergence = run.divergence
-        if divergence.mean_kld is None:
-            return f"the reference: perplexity {number(divergence.perplexity)}"
-        return (
-            f"KL divergence {number(divergence.mean_kld.value)}, "
-            f"perplexity {number(divergence.perplexity)}"
-        )
-    return "ok"
+        far, perplexity = run.divergence.mean_kld, run.divergence.perplexity
+        words = f"KL divergence {number(far.value)}" if far else "the reference"
+        beyond = "beyond any number" if perplexity is None else number(perplexity)
+        return f"{words}, perplexity {beyond}"
+    return f"ok, without {', '.join(run.absent)}" if run.absent else "ok"

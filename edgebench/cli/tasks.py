@@ -158,18 +158,18 @@ def _print(known: list[dict[str, Any]]) -> None:
 def _print_task(told: dict[str, Any], path: Path) -> None:
     from collections import Counter
 
-    from edgebench.report.format import plain
+    from edgebench.records.base import clean
 
     if told["items"] is None:
         what = f"a text of {told['bytes']} bytes, up to {told['chunks']} chunks"
     else:
         items = "1 item" if told["items"] == 1 else f"{told['items']} items"
         what = f"{items}, schema {told['schema']}, metric {told['metric']}"
-    click.echo(plain(f"{path}: {told['name']}: {what}", 400))
+    click.echo(clean(f"{path}: {told['name']}: {what}", 400))
     counts = Counter(skip["reason"] for skip in told.get("skipped", ()))
     for reason, count in counts.most_common():
         some = [skip["id"] for skip in told["skipped"] if skip["reason"] == reason][:3]
         dots = ", ..." if count > len(some) else ""
-        click.echo(plain(f"left out: {count} ({reason}): {', '.join(some)}{dots}", 400))
+        click.echo(clean(f"left out: {count} ({reason}): {', '.join(some)}{dots}", 400))
     for warning in told.get("warnings", ()):
-        click.echo(plain(f"warning: {warning}", 400))
+        click.echo(clean(f"warning: {warning}", 400))

@@ -9,15 +9,18 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from pydantic import ValidationError
 
 from edgebench.convert.step import MESSAGES, Fault, Progress, Quantized
-from edgebench.processes import python_module
+from edgebench.processes import end, guarded, python_module, safe_environment
 from edgebench.records.base import Record
+
+MAX_SAID_BYTES = 1 << 20  # of a step's log, whose last words are told, and of one message
 
 
 @dataclass(frozen=True)
@@ -66,32 +69,32 @@ def run_step(
         stdin.write(job.model_dump_json().encode() + b"\n")
         stdin.seek(0)
         process = subprocess.Popen(
-            python_module(module),
+            guarded(python_module(module)),
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=file,
+            env=safe_environment(),
             start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the child
         )
         try:
-            heard = _listen(process.stdout or (), progress)
+            heard = _listen(process.stdout, progress)
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:
-            process.kill()
-            process.wait()
+            end(process)
             raise
         finally:
             if process.stdout:
                 process.stdout.close()
         process.returncode = os.waitstatus_to_exitcode(status)
     with log.open("rb") as file:
-        file.seek(begin)
+        file.seek(max(begin, log.stat().st_size - MAX_SAID_BYTES))
         said = file.read().decode("utf-8", "replace")
     return Done(process.returncode, usage.ru_maxrss * 1024, said, heard.fault, heard.quantized)
 
 
-def _listen(lines: Iterable[bytes], progress: Callable[[int, int], None] | None) -> _Heard:
+def _listen(said: IO[bytes] | None, progress: Callable[[int, int], None] | None) -> _Heard:
     heard = _Heard()
-    for line in lines:
+    while line := said.readline(MAX_SAID_BYTES) if said else b"":
         try:
             message = MESSAGES.validate_json(line)
         except ValidationError:

@@ -6,6 +6,7 @@ Knows temporary names, renaming and syncing. Knows no format.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -36,8 +37,9 @@ def partial_folder(output: Path, name: str) -> Iterator[Path]:
 
     Raises EdgebenchError where the disk doesn't take it.
     """
-    partial = Path(tempfile.mkdtemp(prefix=f".{name}.partial-", dir=output))
+    partial = None
     try:
+        partial = Path(tempfile.mkdtemp(prefix=f".{name}.partial-", dir=output))
         partial.chmod(0o755)
         yield partial
     except OSError as error:
@@ -46,11 +48,15 @@ def partial_folder(output: Path, name: str) -> Iterator[Path]:
             hint="free some space, or give another --output",
         ) from None
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if partial:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def finish(partial: Path, folder: Path, artifact: Artifact) -> Artifact:
-    """Write `artifact.json`, sync what was written, and give the folder its name."""
+    """Write `artifact.json`, sync what was written, and give the folder its name.
+
+    Where another command has given it to the same artifact meanwhile, that one is taken.
+    """
     with (partial / MANIFEST).open("w", encoding="utf-8") as file:
         file.write(artifact.model_dump_json(indent=2) + "\n")
         file.flush()
@@ -58,7 +64,15 @@ def finish(partial: Path, folder: Path, artifact: Artifact) -> Artifact:
     for path in partial.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
-    os.rename(partial, folder)
+    try:
+        os.rename(partial, folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        # Another command was faster: what it made of the same is as good.
+        if there := existing(folder, artifact.origin, artifact.level):
+            return there
+        raise
     return artifact.model_copy(update={"path": str((folder / artifact.path).resolve())})
 
 
@@ -71,7 +85,7 @@ def existing(folder: Path, origin: str, level: str, source_sha256: str = "") -> 
         return None
     artifact = load_artifact(folder)
     same = artifact.origin == origin or artifact.sha256 == source_sha256
-    if not same or artifact.level != level:
+    if not same or artifact.claims.get("level", artifact.level) != level:
         raise UsageError(
             f"{folder} holds an artifact of another source",
             hint=f"remove {folder}, or give another --output",

@@ -18,7 +18,7 @@ from edgebench.records.energy import Timeline
 
 LEVELS, ROUNDS = 4, 2
 LEAST_S = 5.0
-_BUSY = [sys.executable, "-S", "-E", "-c", "while True: pass"]
+_BUSY = [sys.executable, "-I", "-S", "-c", "while True: pass"]
 
 
 def load_levels(cores: int) -> tuple[int, ...]:

@@ -11,10 +11,18 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from edgebench.figures.absent import failed_to_compute
 from edgebench.figures.totals import Measured, Source
 from edgebench.figures.windows import rough_watts
 from edgebench.records.base import Estimate
-from edgebench.records.energy import Calibration, Energy, PhaseEnergy, Timeline, Total
+from edgebench.records.energy import (
+    MAX_POWER_W,
+    Calibration,
+    Energy,
+    PhaseEnergy,
+    Timeline,
+    Total,
+)
 from edgebench.stats.student import t_quantile
 
 DRIFT_SHARE = 0.05  # idle power that moved by more is flagged
@@ -103,10 +111,26 @@ def energies(
     sources: list[Energy] = []
     for line in timelines:
         for total in line.totals:
-            sources.append(energy_of(line, total))
+            sources.append(_energy_or_reason(line, total))
             if total.source in known:
-                sources.append(energy_of(line, total, known[total.source]))
+                sources.append(_energy_or_reason(line, total, known[total.source]))
     return tuple(sources)
+
+
+def _energy_or_reason(line: Timeline, total: Total, fit: Calibration | None = None) -> Energy:
+    """Return a source's energy; where it can't be computed, the reason alone."""
+    try:
+        return energy_of(line, total, fit)
+    except Exception as error:  # noqa: BLE001 - one source may not cost the others
+        return Energy(
+            source=f"{total.source} calibrated" if fit else total.source,
+            rails=total.rails,
+            kind=total.kind,
+            boundary=total.boundary,
+            covers=total.covers,
+            period_s=line.period_s,
+            reason=failed_to_compute(error),
+        )
 
 
 def _idle(source: Source) -> _Idle | None:
@@ -255,9 +279,13 @@ def _rail_watts(line: Timeline) -> dict[str, float]:
     watts: dict[str, float] = {}
     for series in line.series:
         shown = [rough_watts(series, w, line) for w in line.windows if w.phase == "decode"]
-        if known := [power for power in shown if power is not None]:
+        if known := [power for power in shown if power is not None and _is_power(power)]:
             watts[series.rail] = statistics.fmean(known)
     return watts
+
+
+def _is_power(watts: float) -> bool:
+    return abs(watts) <= MAX_POWER_W  # and it is a number
 
 
 # which source to show

@@ -104,7 +104,12 @@ class Source:
         power = powers[0]
         for other in powers[1:]:
             power = power + other
-        return self.fit.apply(power) if self.fit else power
+        if self.fit is None:
+            return power
+        calibrated = self.fit.apply(power)
+        if calibrated.watts < 0:
+            raise NoFigure(f"its calibration makes {calibrated.watts:.3g} W of {power.watts:.3g} W")
+        return calibrated
 
     def accuracy_w(self, watts: float) -> float:
         """Return how far the sensor itself, or the person's calibration of it, may be off."""

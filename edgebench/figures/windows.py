@@ -291,11 +291,11 @@ def rough_watts(series: Series, window: Window, line: Timeline) -> float | None:
     last = bisect_right(series.t_ns, window.end_ns)
     if last - first < 2:
         return None
-    if series.unit == "W":
-        return statistics.fmean(series.values[first:last])
     try:
+        if series.unit == "W":
+            return statistics.fmean(series.values[first:last])
         joules = unwrap(series, first, last)
-    except NoFigure:
+    except (NoFigure, OverflowError):
         return None
     return float(joules[-1]) / ((series.t_ns[last - 1] - series.t_ns[first]) * NS)
 

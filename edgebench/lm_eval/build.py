@@ -108,7 +108,7 @@ def _loaded(wish: Wish, known: KnownTask) -> Any:
 
 
 def _not_loaded(name: str, known: KnownTask, error: Exception) -> BadFileError:
-    data = known.settings.get("dataset_path")
+    data = str(known.settings.get("dataset_path"))[:100]
     origin = type(error).__module__.partition(".")[0]
     if not isinstance(error, OSError) and origin not in ("datasets", "huggingface_hub", "httpx"):
         return BadFileError(f"{PREFIX}{name}: lm-eval can't load it: {_first_line(error)}")
@@ -130,6 +130,8 @@ def _set_examples(wish: Wish, task: Any) -> None:
 
 
 def _first_line(error: Exception) -> str:
+    if isinstance(error, EdgebenchError):
+        return error.message
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0].strip()[:300]}" if lines else type(error).__name__
 

@@ -20,6 +20,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from edgebench.errors import BadFileError, MissingExtraError, UnsupportedError, UsageError
+from edgebench.records.limits import MESSAGE_CHARACTERS
+from edgebench.sources.files import check_regular
+from edgebench.sources.templates import Render, Renderer
+from edgebench.sources.yaml_lines import compose_yaml
 
 PREFIX = "lm_eval:"
 SHOWN = 5  # names of a group's tasks
@@ -103,6 +107,8 @@ def find_task(wish: Wish) -> KnownTask:
         raise UsageError(
             f"there is no folder {wish.include}", hint="--include takes a folder of task YAML"
         )
+    if wish.include is not None:
+        _check_folder(wish.include)
     own = {path: text_of(path) for path in sorted(_own_folder().rglob("*.yaml"))}
     names = re.findall(r"^task:[ \t]*[\"']?([\w.:+-]+)", "\n".join(own.values()), re.M)
     for folders in _folders(wish, own):
@@ -176,7 +182,7 @@ def _members(index: Any, name: str, depth: int = 0) -> Iterator[str]:
 
 def refuse(name: str, reason: str) -> NoReturn:
     raise BadFileError(
-        f"{PREFIX}{name} can't be translated: {reason}",
+        f"{PREFIX}{name} can't be translated: {' '.join(reason.split())[:MESSAGE_CHARACTERS]}",
         hint="lm-eval itself can run it on an artifact: edgebench-lm-eval "
         f"--model edgebench --model_args artifact=PATH --tasks {name}",
     )
@@ -198,18 +204,33 @@ def refuse_code(wish: Wish, known: KnownTask) -> None:
         )
 
 
+def _check_folder(include: Path) -> None:
+    """Refuse what lm-eval would wait for, or read without end, when it looks for tasks."""
+    seen: set[Path] = set()
+    for path in sorted(include.rglob("*.yaml")):
+        for _ in _code(path, seen):
+            pass
+
+
+def _real(path: Path) -> Path:
+    try:
+        return path.expanduser().resolve()
+    except (OSError, ValueError, RuntimeError):  # a NUL, links in a circle, nobody's home
+        raise BadFileError(f"{str(path)[:200]!r} can't be the name of a file") from None
+
+
 def _code(path: Path, seen: set[Path]) -> Iterator[str]:
-    """Name what would run in a YAML file, and in those it includes, outside lm-eval's own."""
+    """Name what would run in a YAML file, and in those it includes, outside lm-eval's own.
+
+    Raises BadFileError where one isn't YAML, or out of bounds.
+    """
     import yaml
 
-    path = path.expanduser().resolve()
+    path = _real(path)
     if path in seen or is_own(path):
         return
     seen.add(path)
-    try:
-        root = yaml.compose(path.read_bytes(), yaml.SafeLoader)
-    except (OSError, yaml.YAMLError) as error:
-        raise BadFileError(f"{path} can't be read: {' '.join(str(error).split())[:200]}") from None
+    root = compose_yaml(path)
     waiting, done = [root], set()
     while waiting:
         node = waiting.pop()
@@ -217,7 +238,8 @@ def _code(path: Path, seen: set[Path]) -> Iterator[str]:
             continue
         done.add(id(node))
         if not node.tag.startswith("tag:yaml.org,2002:") or ":python/" in node.tag:
-            yield f"{node.tag} {node.value} ({path.name}, line {node.start_mark.line + 1})"
+            said = node.value[:100] if isinstance(node.value, str) else "..."
+            yield f"{node.tag:.100} {said} ({path.name}, line {node.start_mark.line + 1})"
         elif isinstance(node, yaml.MappingNode):
             waiting += [child for pair in node.value for child in pair]
         elif isinstance(node, yaml.SequenceNode):
@@ -234,6 +256,9 @@ def check_settings(name: str, settings: dict[str, Any]) -> None:
 
     import lm_eval.api.metrics  # noqa: F401 - fills the registry  # isort: skip
 
+    for file in _named_files((settings.get("dataset_kwargs") or {}).get("data_files")):
+        if file.exists():  # else it is a pattern or an address, or datasets says so
+            check_regular(file)
     kind = settings.get("output_type", "generate_until")
     if "class" in settings:
         refuse(name, "it is written in Python")
@@ -251,18 +276,42 @@ def check_settings(name: str, settings: dict[str, Any]) -> None:
             refuse(name, f"its metric {metric[-100:]!r} is none of lm-eval's own")
 
 
+def _named_files(value: Any) -> Iterator[Path]:
+    """Give the paths in `data_files`: one, several, or by split."""
+    if isinstance(value, (list, tuple, dict)):
+        for child in value.values() if isinstance(value, dict) else value:
+            yield from _named_files(child)
+    elif isinstance(value, str):
+        yield _real(Path(value))
+
+
 @contextlib.contextmanager
 def sandboxed() -> Iterator[None]:
-    """Render templates in Jinja's sandbox; lm-eval's own environment has none."""
+    """Render templates as those of our own task files; lm-eval's own environment has no bounds."""
     import lm_eval.utils as utils
-    from jinja2 import StrictUndefined
-    from jinja2.sandbox import SandboxedEnvironment
 
     own = utils.env
-    sandbox = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
-    sandbox.filters.update(own.filters)
-    utils.env = sandbox
-    try:
-        yield
-    finally:
-        utils.env = own
+    with contextlib.closing(Renderer()) as renderer:
+        utils.env = _Environment(renderer)
+        try:
+            yield
+        finally:
+            utils.env = own
+
+
+@dataclass(frozen=True)
+class _Environment:
+    """What lm-eval asks of Jinja: `from_string(template).render(**values)`."""
+
+    renderer: Renderer
+
+    def from_string(self, source: str) -> _Template:
+        return _Template(self.renderer.template(source, "its template"))
+
+
+@dataclass(frozen=True)
+class _Template:
+    rendering: Render
+
+    def render(self, **values: Any) -> str:
+        return self.rendering(values)

@@ -5,8 +5,10 @@ Knows lm-eval's output types, metrics and filters. What our format can't say exa
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +16,7 @@ from edgebench.lm_eval.find import refuse
 from edgebench.records.answers import extracted, is_right
 from edgebench.records.task import Generation
 
+PROBES_S = 5.0  # of processor time for lm-eval's scorer; it takes 10 ms
 PROBED = 20  # documents on which our reading of answers is compared with lm-eval's
 MAX_TOKENS = 256  # where a task doesn't say, as lm-eval's backends have it
 TOKEN_COUNTS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
@@ -171,11 +174,12 @@ def _reading(name: str, task: Any, requests: Sequence[Any]) -> Row:
     """
     chain, pattern = _filter(name, task)
     patterns = [pattern, pattern + r"(?<!\.)"] if pattern else [None]
-    judged = [
-        (text, _targets(task, request.doc), _judged(task, chain, request, text))
-        for request in requests
-        for text in _probes(task, request, requests[0], pattern)
-    ]
+    with _limited_time(name, f"its pattern {str(pattern)[:100]!r}"):
+        judged = [
+            (text, _targets(task, request.doc), _judged(task, chain, request, text))
+            for request in requests
+            for text in _probes(task, request, requests[0], pattern)
+        ]
     if any(right for _, _, right in judged):
         for normalise, reading in itertools.product(("none", "squad"), patterns):
             how = Generation.model_validate({"answer_pattern": reading, "normalise": normalise})
@@ -193,6 +197,22 @@ def _reading(name: str, task: Any, requests: Sequence[Any]) -> Row:
         "its answers are compared in a way that a task file can't say: filter "
         f"{chain.name}, {', '.join(options) or 'white space counts'}",
     )
+
+
+@contextlib.contextmanager
+def _limited_time(name: str, what: str) -> Iterator[None]:
+    """Refuse what takes longer; Python's `re` hears signals while it matches."""
+
+    def stop(number: int, frame: object) -> None:
+        refuse(name, f"{what} takes too long to match")
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, PROBES_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def _ours(text: str, targets: Sequence[str], how: Generation) -> bool:

@@ -26,7 +26,7 @@ from edgebench.sources.yaml_lines import LinedYaml, load_yaml
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    devices: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")], DeviceEntry]
+    devices: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")], DeviceEntry]
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from edgebench.records.base import Count, Estimate, Positive, Real, Record, Text
+from edgebench.records.base import (
+    Count,
+    Figure,
+    Positive,
+    Real,
+    Record,
+    Share,
+    ShareFigure,
+    Text,
+    Told,
+)
 
 
 class Skip(Record):
     """An item that was not answered, and why."""
 
     id: Text
-    reason: Text
+    reason: Told
 
 
 class ItemResult(Record):
@@ -31,18 +41,18 @@ class RaceResult(Record):
     """Where a race against the reference stopped, and why."""
 
     reference: Text = Field(description="the reference artifact's name")
-    tolerance: Real
+    tolerance: Share
     verdict: Literal["within", "outside", "open"]
     items: Count
     population: Count
-    bounds: Estimate = Field(description="of the mean difference, valid at any stopping time")
+    bounds: Figure = Field(description="of the mean difference, valid at any stopping time")
     about: Literal["list", "model"] = Field(
         default="list", description="what the verdict is about; before 0.2: these items alone"
     )
     last_share: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.2, description="of the chance of error, kept for the look at all items"
     )
-    reason: Text
+    reason: Told
 
 
 class Accuracy(Record):
@@ -51,10 +61,10 @@ class Accuracy(Record):
     task: Text
     task_sha256: Text
     metric: Text
-    n: Count
-    value: Estimate
-    chance: Real
-    majority: Real | None = Field(
+    n: Annotated[Count, Field(ge=1)]
+    value: ShareFigure
+    chance: Share
+    majority: Share | None = Field(
         default=None, description="what the most frequent answer alone gets, where choices repeat"
     )
     items: tuple[ItemResult, ...]
@@ -63,6 +73,12 @@ class Accuracy(Record):
         default=None, description="the task's items, where a race left some of them unasked"
     )
     race: RaceResult | None = None
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Accuracy:
+        if self.n != len(self.items):
+            raise ValueError(f"n is {self.n}, but there are {len(self.items)} items")
+        return self
 
 
 class Divergence(Record):
@@ -74,10 +90,10 @@ class Divergence(Record):
     text_sha256: Text
     chunks: Count
     tokens: Count = Field(description="tokens whose distributions were compared")
-    mean_kld: Estimate | None = Field(description="nats; None for the reference itself")
+    mean_kld: Figure | None = Field(description="nats; None for the reference itself")
     p99_kld: Real | None = None
-    same_top: Estimate | None = None
-    perplexity: Positive
+    same_top: ShareFigure | None = None
+    perplexity: Positive | None = Field(description="None: beyond any number")
     bits_per_byte: Positive
     least_kld: Real | None = Field(
         default=None, description="nats; a lower bound that takes no sample of unlikely tokens"

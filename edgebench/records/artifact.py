@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from edgebench.records.base import Count, Real, Record, Text
+from edgebench.records.base import Amount, Count, Real, Record, Share, Text, Told
+from edgebench.records.formats import REAL_FORMATS, is_runnable
+
+
+def _runnable(name: str) -> str:
+    if not is_runnable(name):
+        raise ValueError(f"a format was expected: {', '.join(REAL_FORMATS)}")
+    return name
+
+
+Format = Annotated[
+    Literal["gguf", "onnx", "torch", "fake"],
+    AfterValidator(_runnable),
+    WithJsonSchema({"type": "string", "description": " or ".join(REAL_FORMATS)}),
+]
 
 
 class ExportCheck(Record):
@@ -15,8 +29,8 @@ class ExportCheck(Record):
     reference: Text
     prompts: Count
     tokens: Count
-    max_logprob_difference: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    same_top: Annotated[float, Field(ge=0, le=1)]
+    max_logprob_difference: Amount
+    same_top: Share
     tolerance: Real
 
 
@@ -25,22 +39,22 @@ class Artifact(Record):
 
     name: Text
     model: Text
-    format: Literal["gguf", "onnx", "torch", "fake"]
+    format: Format
     level: Text
     path: Text
     sha256: Text
-    files: dict[str, Text] = Field(
+    files: dict[Text, Text] = Field(
         default={}, description="other files of the artifact -> their sha256"
     )
     size_bytes: Count
     parameters: Count
-    bits_per_weight: Real
-    tensor_types: dict[str, Count] = Field(description="tensor type -> number of tensors")
-    fallback_tensors: dict[str, str] | None = Field(
+    bits_per_weight: Amount
+    tensor_types: dict[Text, Count] = Field(description="tensor type -> number of tensors")
+    fallback_tensors: dict[Text, Text] | None = Field(
         description="tensor -> type written in place of the one the level's name promises; "
         "None where the artifact was not made here, so that nobody counted"
     )
-    requantized_from: str | None = Field(
+    requantized_from: Text | None = Field(
         default=None, description="level of the already quantized model it was made from"
     )
     origin: Text = Field(
@@ -54,7 +68,11 @@ class Artifact(Record):
     )
     context_length: Count = 0
     export_check: ExportCheck | None = None
-    notes: tuple[Text, ...] = ()
+    claims: dict[Text, Text] = Field(
+        default={},
+        description="field -> what its description said of it, where its file says otherwise",
+    )
+    notes: tuple[Told, ...] = ()
 
     @model_validator(mode="before")
     @classmethod

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from edgebench.records.base import Count, Positive, Real, Record, Text
+from edgebench.records.base import Count, Positive, Real, Record, Text, Told, Whole
 from edgebench.records.energy import Calibration
 from edgebench.records.settings import Settings
 
@@ -33,10 +33,10 @@ class Snapshot(Record):
     """The machine's condition at one moment; None where this machine does not tell."""
 
     governor: Text | None = None
-    clocks_hz: dict[str, Real] = Field(default={}, description="cpuN, gpu, memory")
-    min_clocks_hz: dict[str, Real] = Field(default={})
-    max_clocks_hz: dict[str, Real] = Field(default={})
-    temperature_c: dict[str, Real] = Field(default={})
+    clocks_hz: dict[Text, Real] = Field(default={}, description="cpuN, gpu, memory")
+    min_clocks_hz: dict[Text, Real] = Field(default={})
+    max_clocks_hz: dict[Text, Real] = Field(default={})
+    temperature_c: dict[Text, Real] = Field(default={})
     throttled: bool | None = Field(default=None, description="now, not at some time before")
     throttled_before: bool | None = Field(
         default=None, description="at some time since the machine started (Raspberry Pi)"
@@ -57,7 +57,7 @@ class Conditions(Record):
         default=None, description="read while the processor was at work, in the last launch"
     )
     after: Snapshot = Snapshot()
-    warnings: tuple[Text, ...] = ()
+    warnings: tuple[Told, ...] = ()
 
 
 class RuntimeInfo(Record):
@@ -67,11 +67,11 @@ class RuntimeInfo(Record):
     version: Text
     build: Text
     provider: Text
-    provider_nodes: dict[str, Real] = Field(
+    provider_nodes: dict[Text, Real] = Field(
         default={}, description="execution provider -> the share of nodes that it really took"
     )
     threads: Count
-    gpu_layers: int
+    gpu_layers: Whole
     kv_type: Text
     flash_attention: Text
     batch: Count
@@ -87,19 +87,19 @@ class DeviceEntry(Record):
 
     kind: Literal["cpu", "cuda", "family", "board"] = "board"
     description: Annotated[str, Field(max_length=200)] = ""
-    family: str | None = None
-    match: tuple[str, ...] = ()
-    match_cpu: tuple[str, ...] = ()
-    soc: str | None = None
-    cpu: str | None = None
-    gpu: str | None = None
+    family: Text | None = None
+    match: tuple[Text, ...] = ()
+    match_cpu: tuple[Text, ...] = ()
+    soc: Text | None = None
+    cpu: Text | None = None
+    gpu: Text | None = None
     memory_gib: Positive | None = None
-    bandwidth_gb_s: dict[str, Positive] = Field(default={})
-    peak_tops: dict[str, Positive] = Field(default={})
-    sensors: tuple[str, ...] = ()
-    extras: tuple[str, ...] = ()
-    host: str | None = None
+    bandwidth_gb_s: dict[Text, Positive] = Field(default={})
+    peak_tops: dict[Text, Positive] = Field(default={})
+    sensors: tuple[Text, ...] = ()
+    extras: tuple[Text, ...] = ()
+    host: Text | None = None
     settings: Settings = Settings()
-    calibration: dict[str, Calibration] = Field(
+    calibration: dict[Text, Calibration] = Field(
         default={}, description="source of energy -> its line to a wall meter"
     )

@@ -11,7 +11,18 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from edgebench.records.base import Count, Estimate, Positive, Real, Record, Text
+from edgebench.records.base import (
+    Amount,
+    Count,
+    Figure,
+    Finite,
+    Positive,
+    Real,
+    Record,
+    Text,
+    Told,
+    Whole,
+)
 
 Kind = Literal["measured", "derived", "estimated"]
 Boundary = Literal["package", "module", "board", "wall"]
@@ -51,8 +62,8 @@ class Series(Record):
     unit: Literal["W", "J"]
     kind: Kind
     wrap_j: Real | None = None
-    t_ns: tuple[int, ...]
-    values: tuple[Real, ...]
+    t_ns: tuple[Whole, ...]
+    values: tuple[Finite, ...]
 
     @model_validator(mode="after")
     def _in_order(self) -> Series:
@@ -67,8 +78,8 @@ class Window(Record):
     """A phase's start and end on that clock, and the tokens that were evaluated in it."""
 
     phase: Phase
-    start_ns: int
-    end_ns: int
+    start_ns: Whole
+    end_ns: Whole
     tokens: Count = 0
     repetition_tokens: Count = 0
     launch: Count = Field(default=0, description="which of the case's worker processes, from 0")
@@ -98,22 +109,22 @@ class _Source(Record):
 class Total(_Source):
     """A source of energy: the rails that add up to it, none where no sum may be claimed."""
 
-    error_share: Real = Field(default=0.0, description="the sensor's accuracy: 0.01 is 1 %")
+    error_share: Amount = Field(default=0.0, description="the sensor's accuracy: 0.01 is 1 %")
 
 
 class Timeline(Record):
     """What one meter gave while phases ran."""
 
     period_s: Positive = Field(description="how often it was read")
-    read_s: Real = 0.0
-    lag_s: Real = Field(default=0.0, description="how late a reading comes")
-    averaging_s: Real | None = Field(
+    read_s: Amount = 0.0
+    lag_s: Amount = Field(default=0.0, description="how late a reading comes")
+    averaging_s: Amount | None = Field(
         default=None, description="a reading is the mean of so long a time; None: unknown"
     )
     totals: tuple[Total, ...]
     series: tuple[Series, ...]
     windows: tuple[Window, ...]
-    errors: tuple[Text, ...] = ()
+    errors: tuple[Told, ...] = ()
 
 
 class Calibration(Record):
@@ -121,8 +132,8 @@ class Calibration(Record):
 
     gain: Positive
     offset_w: Real
-    gain_sd: Real = Field(ge=0)
-    offset_sd: Real = Field(ge=0)
+    gain_sd: Amount
+    offset_sd: Amount
     n: Count = Field(ge=3)
     date: Text = ""
     mean_w: Real = Field(default=0.0, description="the sensor's mean over the levels")
@@ -133,10 +144,10 @@ class Calibration(Record):
 class PhaseEnergy(Record):
     """Joules of one phase of one repetition, with idle power (gross) and without it (net)."""
 
-    gross_j: Estimate
-    net_j: Estimate | None = None
-    j_per_token: Estimate
-    net_j_per_token: Estimate | None = None
+    gross_j: Figure
+    net_j: Figure | None = None
+    j_per_token: Figure
+    net_j_per_token: Figure | None = None
     windows: Count = 0
 
 
@@ -144,16 +155,16 @@ class Energy(_Source):
     """Energy from one source."""
 
     period_s: Positive = Field(description="how often the sensor has something new")
-    idle_w: Estimate | None = None
+    idle_w: Figure | None = None
     idle_drift_w: Real | None = Field(default=None, description="idle after minus idle before")
     prefill: PhaseEnergy | None = None
     decode: PhaseEnergy | None = None
-    rail_w: dict[str, Real] = Field(default={}, description="rail -> mean watts while decoding")
+    rail_w: dict[Text, Real] = Field(default={}, description="rail -> mean watts while decoding")
     calibration: Calibration | None = Field(
         default=None, description="the person's own fit that these figures went through"
     )
-    reason: Text | None = Field(default=None, description="why a figure is absent")
-    warnings: tuple[Text, ...] = ()
+    reason: Told | None = Field(default=None, description="why a figure is absent")
+    warnings: tuple[Told, ...] = ()
 
     @model_validator(mode="before")
     @classmethod

@@ -13,10 +13,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 from edgebench.errors import EdgebenchError
 from edgebench.records.accuracy import Divergence, ItemResult, Skip
 from edgebench.records.artifact import Artifact
-from edgebench.records.base import Count, LongText, Positive, Real, Record, Text
+from edgebench.records.base import Amount, Count, LongText, Positive, Record, Text, Told
 from edgebench.records.device import DeviceEntry, DeviceInfo, RuntimeInfo, Snapshot
 from edgebench.records.energy import Timeline
 from edgebench.records.faults import first_fault
+from edgebench.records.json_text import read_values, shortened
 from edgebench.records.run import RunError, Status
 from edgebench.records.settings import Settings, Workload
 from edgebench.records.spans import ChatTemplate, Score, Span
@@ -145,7 +146,7 @@ class Hello(Record):
     clusters: tuple[Text, ...] = Field(default=(), description="cores of each speed: 4-7, 0-3")
     free_bytes: Count
     nvidia: bool = Field(description="whether an NVIDIA driver is loaded")
-    runtimes: dict[str, Text] = Field(description="installed runtime -> its package's version")
+    runtimes: dict[Text, Text] = Field(description="installed runtime -> its package's version")
     conditions: Snapshot
 
 
@@ -163,8 +164,8 @@ class Opened(Record):
 
     reply: Literal["opened"] = "opened"
     runtime: RuntimeInfo
-    warnings: tuple[Text, ...] = ()
-    load_s: Real
+    warnings: tuple[Told, ...] = ()
+    load_s: Amount
     vocabulary: Vocabulary
     before: Snapshot
 
@@ -175,22 +176,22 @@ class Trial(Record):
     prefill_s: Positive
     ttft_s: Positive
     decode_s: Positive
-    token_s: tuple[Positive, ...]
+    token_s: Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 
 class SpeedResult(Record):
     """A launch's repetitions of a workload, and the memory and conditions around them."""
 
     reply: Literal["speed"] = "speed"
-    trials: tuple[Trial, ...]
+    trials: Annotated[tuple[Trial, ...], Field(min_length=1)]
     warm_up_rounds: Count
     settled: bool
     memory: Memory
     loaded: Snapshot
     after: Snapshot
-    foreign_cpu: Real | None
+    foreign_cpu: Amount | None
     timelines: tuple[Timeline, ...] = ()
-    energy_reason: Text | None = None
+    energy_reason: Told | None = None
 
 
 class ScoreResult(Record):
@@ -199,7 +200,7 @@ class ScoreResult(Record):
     reply: Literal["score"] = "score"
     items: tuple[ItemResult, ...]
     skipped: tuple[Skip, ...] = ()
-    warnings: tuple[Text, ...] = ()
+    warnings: tuple[Told, ...] = ()
     memory: Memory
     after: Snapshot
 
@@ -209,7 +210,7 @@ class DivergenceResult(Record):
 
     reply: Literal["divergence"] = "divergence"
     divergence: Divergence | None
-    warnings: tuple[Text, ...] = ()
+    warnings: tuple[Told, ...] = ()
     memory: Memory
     after: Snapshot
 
@@ -240,8 +241,8 @@ class Check(Record):
 
     name: Text
     status: Literal["ok", "warning", "failure"]
-    message: Text
-    hint: Text = ""
+    message: Told
+    hint: Told = ""
 
 
 class Checks(Record):
@@ -300,17 +301,21 @@ class ProtocolError(EdgebenchError):
 def read_request(line: bytes) -> AnyRequest:
     """Parse one request line; raise ProtocolError where it is none."""
     try:
-        return _REQUEST.validate_json(line)
+        return _REQUEST.validate_python(read_values(line))
     except ValidationError as error:
         raise ProtocolError(f"the request isn't a message: {first_fault(error)}") from None
+    except ValueError as error:
+        raise ProtocolError(f"the request isn't a message: {shortened(error)}") from None
 
 
 def read_reply(line: bytes) -> AnyReply:
     """Parse one reply line; raise ProtocolError where it is none."""
     try:
-        return _REPLY.validate_json(line)
+        return _REPLY.validate_python(read_values(line))
     except ValidationError as error:
         raise ProtocolError(f"the reply isn't a message: {first_fault(error)}") from None
+    except ValueError as error:
+        raise ProtocolError(f"the reply isn't a message: {shortened(error)}") from None
 
 
 def write(message: Record) -> bytes:

@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from edgebench.records.accuracy import Accuracy, Divergence
+from edgebench.records.accuracy import Accuracy, Divergence, ItemResult
 from edgebench.records.artifact import Artifact
-from edgebench.records.base import Real, Record, Text
+from edgebench.records.base import Amount, Record, Text, Told, Whole
 from edgebench.records.device import Conditions, DeviceInfo, RuntimeInfo
 from edgebench.records.energy import Energy, Timeline
 from edgebench.records.settings import Settings, Workload
-from edgebench.records.speed import Memory, Speed
+from edgebench.records.speed import Launch, Memory, Speed
 
 Status = Literal["ok", "oom", "crashed", "timeout", "unsupported", "failed"]
 
@@ -26,9 +26,9 @@ class RunError(Record):
     """Why a case has no figures."""
 
     type: Text
-    message: Text
-    hint: Text = ""
-    signal: int | None = None
+    message: Told
+    hint: Told = ""
+    signal: Whole | None = None
 
 
 class Run(Record):
@@ -50,13 +50,22 @@ class Run(Record):
     speed: Speed | None = None
     memory: Memory | None = None
     energy: tuple[Energy, ...] = ()
-    energy_reason: Text | None = None
+    energy_reason: Told | None = None
     timelines: tuple[Timeline, ...] = Field(
         default=(), description="the readings that energy was computed from"
     )
     accuracy: Accuracy | None = None
     divergence: Divergence | None = None
-    wall_s: Real = 0.0
+    absent: dict[Text, Told] = Field(
+        default={}, description="figures that could not be computed of what was read -> why"
+    )
+    launches: tuple[Launch, ...] = Field(
+        default=(), description="what was read, where no speed is made of it"
+    )
+    answers: tuple[ItemResult, ...] = Field(
+        default=(), description="what was answered, where no accuracy is made of it"
+    )
+    wall_s: Amount = 0.0
 
     @property
     def label(self) -> str:

@@ -17,7 +17,9 @@ class Settings(Record):
     threads: Annotated[int, Field(ge=0, le=1024)] = Field(
         default=0, description="0: the physical cores, or the big ones where they differ"
     )
-    gpu_layers: Annotated[int, Field(ge=-1)] = Field(default=0, description="-1: all layers")
+    gpu_layers: Annotated[int, Field(ge=-1, le=1_000_000)] = Field(
+        default=0, description="-1: all layers"
+    )
     batch: Annotated[int, Field(ge=1, le=65536)] = 2048
     micro_batch: Annotated[int, Field(ge=1, le=65536)] = 512
     flash_attention: Literal["auto", "on", "off"] = "auto"

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
-from edgebench.records.base import Count, Estimate, Positive, Real, Record, Text
+from edgebench.records.base import (
+    Amount,
+    Count,
+    Figure,
+    Positive,
+    Rate,
+    Real,
+    Record,
+    Text,
+    Whole,
+)
 from edgebench.records.device import Snapshot
+
+Seconds = Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 
 class Memory(Record):
@@ -17,15 +31,15 @@ class Memory(Record):
     vram_bytes: Count | None = None
     weights_bytes: Count | None = None
     kv_cache_bytes: Count | None = None
-    system_delta_bytes: int | None = None
+    system_delta_bytes: Whole | None = None
 
 
 class PhaseSpeed(Record):
     """Tokens per second of one phase, with every repetition's seconds."""
 
-    tokens_per_s: Estimate
+    tokens_per_s: Rate
     samples_s: tuple[Positive, ...]
-    tokens: Count
+    tokens: Annotated[Count, Field(ge=1)]
 
 
 class Percentiles(Record):
@@ -39,27 +53,27 @@ class Percentiles(Record):
 class Moment(Record):
     """How the machine felt in the course of a sustained workload."""
 
-    at_s: Real
+    at_s: Amount
     hottest_c: Real | None = None
-    clock_hz: Real | None = Field(default=None, description="of the fastest core")
+    clock_hz: Amount | None = Field(default=None, description="of the fastest core")
     throttled: bool | None = None
 
 
 class Sustained(Record):
     """How the speed of a workload that goes on went: cool at the start, warm at the end."""
 
-    lasted_s: Real
+    lasted_s: Amount
     trials: Count
-    start_tokens_per_s: Real
-    end_tokens_per_s: Real
-    onset_s: Real | None = Field(
+    start_tokens_per_s: Amount
+    end_tokens_per_s: Amount
+    onset_s: Amount | None = Field(
         default=None, description="when decode fell by more than 5 % for good; None: it did not"
     )
     hottest_c: Real | None = None
-    throttled_s: Real | None = Field(
+    throttled_s: Amount | None = Field(
         default=None, description="when the machine first said that it throttles itself"
     )
-    end_j_per_token: Estimate | None = None
+    end_j_per_token: Figure | None = None
 
 
 class Launch(Record):
@@ -67,10 +81,10 @@ class Launch(Record):
 
     round: Text = Field(description="shared by the levels that were measured in the same round")
     turn: Count = Field(default=0, description="the level's place in its round, from 0")
-    load_s: Real
-    prefill_s: tuple[Positive, ...]
-    ttft_s: tuple[Positive, ...]
-    decode_s: tuple[Positive, ...]
+    load_s: Amount
+    prefill_s: Seconds
+    ttft_s: Seconds
+    decode_s: Seconds
     token_s: tuple[Positive, ...] = Field(description="of each generated token, over repetitions")
     warm_up_rounds: Count
     settled: bool = Field(description="whether the last rounds of the warm-up agreed")
@@ -78,10 +92,10 @@ class Launch(Record):
     before: Snapshot = Snapshot()
     loaded: Snapshot = Field(default=Snapshot(), description="read while the processor was at work")
     after: Snapshot = Snapshot()
-    foreign_cpu: Real | None = Field(
+    foreign_cpu: Amount | None = Field(
         default=None, description="processors that other programs kept busy during the repetitions"
     )
-    at_s: tuple[Real, ...] = Field(
+    at_s: tuple[Amount, ...] = Field(
         default=(), description="of a sustained workload: when each repetition began"
     )
     course: tuple[Moment, ...] = ()
@@ -93,10 +107,10 @@ class Speed(Record):
     Figures are over launches, each launch's own being the median of its repetitions.
     """
 
-    load_s: Real
+    load_s: Amount
     prefill: PhaseSpeed
     decode: PhaseSpeed
-    ttft_s: Estimate
+    ttft_s: Rate
     token_latency_s: Percentiles
     decode_from: Count | None = Field(
         default=None,

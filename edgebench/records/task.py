@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from edgebench.records.accuracy import Skip
-from edgebench.records.base import Count, LongText, Record, Text
+from edgebench.records.base import Count, LongText, Record, Text, Told
 
 Metric = Literal["acc", "acc_norm", "acc_token", "exact_match", "greedy_match"]
 
@@ -70,7 +70,7 @@ class Task(Record):
     chat: bool = Field(default=False, description="render each prompt by the chat template")
     generation: Generation = Generation()
     skipped: tuple[Skip, ...] = Field(default=(), description="left out when the task was loaded")
-    warnings: tuple[Text, ...] = ()
+    warnings: tuple[Told, ...] = ()
 
     @property
     def generates(self) -> bool:

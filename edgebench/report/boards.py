@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from edgebench.analyze.compare import Group
 from edgebench.analyze.rows import Row
+from edgebench.records.base import clean
 from edgebench.report.columns import Line, energy_cell
 from edgebench.report.content import Column, Section, Table
-from edgebench.report.format import broken, counted, mebibytes, percent, plain, with_interval
+from edgebench.report.format import broken, counted, mebibytes, percent, with_interval
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def _section(workload: str, boards: dict[str, Group]) -> Section:
     groups = list(boards.values())
     names = _names(groups)
     facts = [
-        plain(
+        clean(
             f"{name}: "
             + "; ".join(
                 part for part in (group.device.cpu or "", group.setup, group.newest[:10]) if part
@@ -61,7 +62,7 @@ def _section(workload: str, boards: dict[str, Group]) -> Section:
     ]
     columns = [Column("model"), Column("level"), Column("settings")]
     cells: list[list[str]] = [
-        [broken(plain(key.model, 60)), f"{plain(key.level, 20)}\n{key.format}", key.settings]
+        [broken(clean(key.model, 60)), f"{clean(key.level, 20)}\n{key.format}", key.settings]
         for key in keys
     ]
     for header, rank, read in figures:
@@ -72,13 +73,13 @@ def _section(workload: str, boards: dict[str, Group]) -> Section:
                 line.append(read(rows[key]) if key in rows else "")
     task = next((name for group in groups for name in group.tasks), None)
     if task:
-        columns.append(Column(f"{plain(task, 16)}\naccuracy", 6))
+        columns.append(Column(f"{clean(task, 16)}\naccuracy", 6))
         for key, line in zip(keys, cells, strict=True):
             told = [done for rows in lines if key in rows and (done := rows[key].task(task))]
             line.append(percent(told[0].accuracy) if told else "")
     table = Table("", tuple(columns), tuple(tuple(line) for line in cells)).filled()
     return Section(
-        title=f"{counted(len(groups), 'device')} side by side, {plain(workload, 60)}",
+        title=f"{counted(len(groups), 'device')} side by side, {clean(workload, 60)}",
         facts=tuple(facts),
         verdict=tuple(_verdict(names, lines)),
         tables=(table,),
@@ -87,7 +88,7 @@ def _section(workload: str, boards: dict[str, Group]) -> Section:
 
 def _names(groups: Sequence[Group]) -> list[str]:
     """Name each board: by its device, and by its machine where two share a device."""
-    devices = [plain(group.device.name, 30) for group in groups]
+    devices = [clean(group.device.name, 30) for group in groups]
     return [
         f"{name} #{group.rows[0].machine[:6]}" if devices.count(name) > 1 else name
         for name, group in zip(devices, groups, strict=True)

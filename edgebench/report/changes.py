@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgebench.analyze.changes import Change, Changes
+from edgebench.records.base import clean
 from edgebench.report.content import Column, Section, Table
-from edgebench.report.format import DAY, broken, counted, number, plain, signed
+from edgebench.report.format import DAY, broken, counted, number, signed
 
 NAMES = {
     "decode": ("decode", "slower", "faster"),
@@ -36,16 +37,16 @@ def changes_section(changes: Changes, least: float | None, explain: bool) -> Sec
     title = f"What changed{where}, {_span(changes)}"
     facts = [device.cpu or "" for device in changes.devices]
     facts += [_builds(changes)]
-    notes = [f"In the earlier runs alone: {plain(name, 200)}." for name in changes.only_before]
-    notes += [f"In the later runs alone: {plain(name, 200)}." for name in changes.only_after]
+    notes = [f"In the earlier runs alone: {clean(name, 200)}." for name in changes.only_before]
+    notes += [f"In the later runs alone: {clean(name, 200)}." for name in changes.only_after]
     if len(listed) < len(told):
         left = len(told) - len(listed)
         notes.append(f"{counted(left, 'smaller change')} not listed; --explain lists all.")
     cells = tuple(_cells(change, explain, len(changes.devices) > 1) for change in listed)
     table = Table("", _columns(explain), cells).filled()
     return Section(
-        title=plain(title),
-        facts=(plain("; ".join(fact for fact in facts if fact), 600),),
+        title=clean(title),
+        facts=(clean("; ".join(fact for fact in facts if fact), 600),),
         verdict=tuple(_verdict(changes, shown, least)),
         tables=(table,) if told else (),
         notes=tuple(notes[:20]),
@@ -124,12 +125,12 @@ def _columns(explain: bool) -> tuple[Column, ...]:
 def _cells(change: Change, explain: bool, several: bool) -> tuple[str, ...]:
     factor, unit = SCALES.get(change.figure, (1.0, UNITS.get(change.figure, "")))
     name = NAMES[change.figure][0]
-    row, _, settings = plain(change.row, 100).partition(" (")
+    row, _, settings = clean(change.row, 100).partition(" (")
     cells = (
         broken(row, 20) + (f"\n{settings.rstrip(')')}" if settings else ""),
-        broken(plain(change.device, 40)) if several else "",
-        plain(change.workload or "", 30),
-        name + (f"\n{plain(change.about, 20)}" if change.about else ""),
+        broken(clean(change.device, 40)) if several else "",
+        clean(change.workload or "", 30),
+        name + (f"\n{clean(change.about, 20)}" if change.about else ""),
         f"{number(change.before * factor)}{unit}",
         f"{number(change.after * factor)}{unit}",
         _change_cell(change),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgebench.analyze.verdict import Judged, Line, Result
-from edgebench.records.base import Estimate
-from edgebench.report.format import MIB, number, plain
+from edgebench.records.base import Estimate, clean
+from edgebench.report.format import MIB, number
 
 # constraint -> how many of its unit a figure in SI units is, and the unit
 UNITS = {
@@ -35,7 +35,7 @@ def check_lines(result: Result) -> list[str]:
     lines += [_other(judged) for judged in others]
     commands = list(dict.fromkeys(line.command for line in result.lines if line.command))
     lines += ["To decide, type:"] if commands else []
-    return [plain(line, 2000) for line in [*lines, *(f"  {command}" for command in commands)]]
+    return [clean(line, 2000) for line in [*lines, *(f"  {command}" for command in commands)]]
 
 
 def _head(result: Result) -> str:

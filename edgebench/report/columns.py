@@ -12,8 +12,8 @@ from edgebench.analyze.compare import Group
 from edgebench.analyze.names import settings_apart
 from edgebench.analyze.rows import Row, TaskFigures
 from edgebench.records.accuracy import Divergence
-from edgebench.records.base import Estimate
-from edgebench.report.format import broken, mebibytes, percent, plain, points, with_interval
+from edgebench.records.base import Estimate, clean
+from edgebench.report.format import broken, mebibytes, percent, points, with_interval
 
 SIGNS = {"derived": "≈", "estimated": "~"}
 
@@ -50,7 +50,7 @@ def level_cell(line: Line) -> str:
     rows = line.group.rows
     row = line.row
     marks = "*" * bool(row.artifact.requantized_from) + "†" * bool(row.artifact.fallback_tensors)
-    cell = plain(row.level, 20) + marks
+    cell = clean(row.level, 20) + marks
     if len({other.artifact.format for other in rows}) > 1:
         cell += f"\n{row.artifact.format}"
     same = {
@@ -66,7 +66,7 @@ def model_cell(line: Line) -> str:
     """Return the model's name where a table has several, broken so that it is narrow."""
     if len(line.group.models) < 2:
         return ""
-    return broken(plain(line.row.artifact.model, 60))
+    return broken(clean(line.row.artifact.model, 60))
 
 
 def _settings_cell(line: Line) -> str:

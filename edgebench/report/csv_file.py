@@ -8,13 +8,17 @@ from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 
 from edgebench.analyze.compare import Group
+from edgebench.records.base import clean
 from edgebench.report.columns import FIGURES, Line, names_of, value_of
+
+FORMULA = ("=", "+", "-", "@")
+BLANK = ("\t", "\r", "\n")
 
 
 def as_csv(groups: Iterable[Group]) -> str:
     """Return rows as CSV, with as many lines as a row has tasks or texts, whichever is more.
 
-    A cell that a spreadsheet could take for a formula is quoted with an apostrophe.
+    Text that a spreadsheet could take for a formula begins with an apostrophe; numbers stay.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -33,6 +37,8 @@ def _lines(group: Group) -> Iterator[Line]:
 
 
 def _safe(cell: object) -> object:
-    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{cell}"
-    return cell
+    if not isinstance(cell, str):
+        return cell
+    words = clean(cell, None)
+    # A spreadsheet skips leading spaces; a tab or a line break has become one.
+    return f"'{words}" if words.lstrip().startswith(FORMULA) or cell.startswith(BLANK) else words

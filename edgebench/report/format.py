@@ -103,11 +103,6 @@ def age(seconds: float) -> str:
     return f"{seconds / 3600:.0f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} d"
 
 
-def plain(text: str, limit: int = 400) -> str:
-    """Return text that came from elsewhere without control characters, cut to `limit`."""
-    return "".join(char if char.isprintable() else " " for char in text)[:limit]
-
-
 def broken(name: str, width: int = 14) -> str:
     """Break a long name after its hyphens and underscores, so that no line is much wider."""
     lines = [""]

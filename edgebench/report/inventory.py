@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from edgebench.records.base import clean
 from edgebench.report.content import Column, Section, Table
-from edgebench.report.format import age, plain, size
+from edgebench.report.format import age, size
 from edgebench.run.inventory import Inventory
 
 
 def inventory_sections(seen: Inventory, now_s: float) -> list[Section]:
     """Return a section each of artifacts, runs and caches; ages count back from `now_s`."""
-    notes = tuple(plain(f"passed over: {words}") for words in seen.passed_over[:10])
+    notes = tuple(clean(f"passed over: {words}") for words in seen.passed_over[:10])
     sections = [
         _section(
             "Artifacts",
             ("model", "level", "format", "size", "age", "path"),
             [
                 (
-                    plain(one.model, 40),
-                    plain(one.level, 20),
+                    clean(one.model, 40),
+                    clean(one.level, 20),
                     one.format,
                     size(one.size_bytes),
                     age(now_s - one.changed_s),
-                    plain(one.path, 200),
+                    clean(one.path, 200),
                 )
                 for one in seen.artifacts
             ],
@@ -33,12 +34,12 @@ def inventory_sections(seen: Inventory, now_s: float) -> list[Section]:
             ("device", "model", "runs", "size", "age", "path"),
             [
                 (
-                    plain(one.device, 40),
-                    plain(one.model, 40),
+                    clean(one.device, 40),
+                    clean(one.model, 40),
                     str(one.runs),
                     size(one.size_bytes),
                     age(now_s - one.changed_s),
-                    plain(one.path, 200),
+                    clean(one.path, 200),
                 )
                 for one in seen.runs
             ],
@@ -49,7 +50,7 @@ def inventory_sections(seen: Inventory, now_s: float) -> list[Section]:
             ("name", "files", "size", "age", "holds"),
             [
                 (
-                    plain(one.name, 40),
+                    clean(one.name, 40),
                     str(one.files),
                     size(one.size_bytes),
                     age(now_s - one.changed_s),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from edgebench.records.base import clean
 from edgebench.report.content import Section, Table
-from edgebench.report.format import plain
 
 
 def as_markdown(sections: Iterable[Section]) -> str:
@@ -48,4 +48,4 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _escape(words: str) -> str:
-    return plain(words, 2000).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return clean(words, 2000).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

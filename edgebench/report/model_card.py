@@ -12,8 +12,7 @@ from typing import Any
 from edgebench.analyze.compare import Group
 from edgebench.analyze.names import labels_of
 from edgebench.analyze.rows import Row
-from edgebench.records.base import Estimate
-from edgebench.report.format import plain
+from edgebench.records.base import Estimate, clean
 from edgebench.report.markdown import as_markdown
 from edgebench.report.tables import sections
 
@@ -31,13 +30,13 @@ def as_model_card(groups: Sequence[Group]) -> str:
         "pipeline_tag": "text-generation",
         "tags": ["edgebench", "quantized", *sorted(formats & set(LIBRARIES))],
         "model-index": [
-            {"name": plain(model, 100), "results": list(_results(model, groups))}
+            {"name": clean(model, 100), "results": list(_results(model, groups))}
             for model in models
         ],
     }
     text = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=100)
     body = as_markdown([section.brief() for section in sections(groups)])
-    title = plain(", ".join(models), 300).replace("<", "&lt;")
+    title = clean(", ".join(models), 300).replace("<", "&lt;")
     return f"---\n{text}---\n\n# {title}\n\n{body}"
 
 
@@ -46,7 +45,7 @@ def _results(model: str, groups: Iterable[Group]) -> Iterable[dict[str, Any]]:
         rows = [row for row in group.rows if row.artifact.model == model]
         labels = labels_of(rows)
         for row in rows:
-            name = plain(labels[row.key], 80)
+            name = clean(labels[row.key], 80)
             for task in row.tasks:
                 metric = task.metric or "accuracy"
                 yield _result(task.task, [_metric(metric, f"{name}", task.accuracy)])
@@ -57,10 +56,10 @@ def _results(model: str, groups: Iterable[Group]) -> Iterable[dict[str, Any]]:
 
 
 def _result(what: str, metrics: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    slug = "".join(char if char.isalnum() else "_" for char in plain(what, 80).lower())
+    slug = "".join(char if char.isalnum() else "_" for char in clean(what, 80).lower())
     return {
         "task": {"type": "text-generation", "name": "Text generation"},
-        "dataset": {"name": plain(what, 80), "type": slug or "unnamed"},
+        "dataset": {"name": clean(what, 80), "type": slug or "unnamed"},
         "metrics": list(metrics),
     }
 

@@ -13,7 +13,8 @@ from edgebench.analyze.divergences import standing_out
 from edgebench.analyze.names import labels_of
 from edgebench.analyze.rows import Row
 from edgebench.records.accuracy import Divergence
-from edgebench.report.format import counted, plain, point_words
+from edgebench.records.base import clean
+from edgebench.report.format import counted, point_words
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
@@ -49,7 +50,7 @@ def group_notes(group: Group) -> list[str]:
         *_artifact_notes(rows),
         *(f"! {note}" for note in standing_out(rows)),
         *dict.fromkeys(
-            f"! {plain(labels[row.key], 60)}: {plain(failure.words)}"
+            f"! {clean(labels[row.key], 60)}: {clean(failure.words)}"
             for row in rows
             for failure in row.failures
         ),
@@ -80,12 +81,12 @@ def _energy_notes(rows: Sequence[Row]) -> list[str]:
         boundary = f" ({told[0].boundary})" if told[0].boundary else ""
         kinds = sorted({energy.kind for energy in told})
         notes.append(
-            f"Energy: gross, decode, by {plain(told[0].source, 60)}{boundary}, {', '.join(kinds)}."
+            f"Energy: gross, decode, by {clean(told[0].source, 60)}{boundary}, {', '.join(kinds)}."
         )
     if any(energy.kind == "estimated" for energy in told):
         notes.append("! Energy is watts that you stated times seconds (~), not a measurement.")
     reasons = dict.fromkeys(row.energy_reason for row in rows if row.speed and row.energy_reason)
-    return notes + [f"Energy: none: {plain(reason)}." for reason in reasons if reason]
+    return notes + [f"Energy: none: {clean(reason)}." for reason in reasons if reason]
 
 
 def task_notes(rows: Sequence[Row], name: str) -> list[str]:
@@ -94,7 +95,7 @@ def task_notes(rows: Sequence[Row], name: str) -> list[str]:
     if not tasks:
         return []
     most = max(tasks, key=lambda task: task.n)
-    words = f"{plain(name, 40)}: {counted(most.n, 'item')}"
+    words = f"{clean(name, 40)}: {counted(most.n, 'item')}"
     if most.population:
         words += f" of {most.population}"
     if most.skipped:
@@ -114,7 +115,7 @@ def task_notes(rows: Sequence[Row], name: str) -> list[str]:
         if task and task.why_no_difference:
             reasons.setdefault(task.why_no_difference, []).append(label)
     return notes + [
-        f"No difference for {', '.join(levels)}: {plain(why)}." for why, levels in reasons.items()
+        f"No difference for {', '.join(levels)}: {clean(why)}." for why, levels in reasons.items()
     ]
 
 
@@ -125,7 +126,7 @@ def task_details(rows: Sequence[Row], name: str) -> list[str]:
     if not tasks:
         return []
     notes = [
-        f"{plain(name, 40)}: differences in points, paired on the same items, 5 % on each side."
+        f"{clean(name, 40)}: differences in points, paired on the same items, 5 % on each side."
     ]
     if any(task.race for task in tasks.values()):
         notes.append(
@@ -173,7 +174,7 @@ def answer_labels(rows: Sequence[Row]) -> dict[str, Row]:
     """Return a row for each artifact and arithmetic by its short name: threads change no answer."""
     once = list({(row.content, row.arithmetic): row for row in reversed(rows)}.values())[::-1]
     labels = labels_of(once)
-    return {plain(labels[row.key], 60): row for row in once}
+    return {clean(labels[row.key], 60): row for row in once}
 
 
 def rounded(count: int) -> int:
@@ -185,7 +186,7 @@ def text_notes(told: Sequence[tuple[Row, Divergence]]) -> list[str]:
     """Say what a text's figures rest on."""
     first = told[0][1]
     notes = [
-        f"{plain(first.text, 40)}: {counted(first.tokens, 'token')} in "
+        f"{clean(first.text, 40)}: {counted(first.tokens, 'token')} in "
         f"{counted(first.chunks, 'chunk')}, the same for all; intervals by chunk."
     ]
     if len({(far.reference_sha256, far.text_sha256) for _, far in told}) > 1:
@@ -197,12 +198,12 @@ def _artifact_notes(rows: Sequence[Row]) -> list[str]:
     labels = labels_of(rows)
     sources = dict.fromkeys(row.artifact.requantized_from for row in rows)
     notes = [
-        f"* made from an already quantized {plain(source, 20)}: its loss is in every figure."
+        f"* made from an already quantized {clean(source, 20)}: its loss is in every figure."
         for source in sources
         if source
     ]
     return notes + [
-        f"† {plain(labels[row.key], 60)}: {len(kept)} of {sum(row.artifact.tensor_types.values())} "
+        f"† {clean(labels[row.key], 60)}: {len(kept)} of {sum(row.artifact.tensor_types.values())} "
         "tensors kept a larger type."
         for row in rows
         if (kept := row.artifact.fallback_tensors)
@@ -219,10 +220,10 @@ def warning_lines(warnings: Iterable[tuple[str, str]]) -> list[str]:
         kinds.setdefault(_NUMBER.sub("0", warning), []).append((level, warning))
     lines = []
     for told in kinds.values():
-        levels = list(dict.fromkeys(plain(level, 60) for level, _ in told))
+        levels = list(dict.fromkeys(clean(level, 60) for level, _ in told))
         most = max((warning for _, warning in told), key=_numbers)
         same = len({warning for _, warning in told}) == 1
-        lines.append(f"! {', '.join(levels)}: {plain(most)}" + ("" if same else " (at most)"))
+        lines.append(f"! {', '.join(levels)}: {clean(most)}" + ("" if same else " (at most)"))
     return lines
 
 

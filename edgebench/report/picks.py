@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from edgebench.analyze.advice import place
 from edgebench.analyze.compare import Group
 from edgebench.analyze.decision import Next, Pick
-from edgebench.report.format import duration, plain
+from edgebench.records.base import clean
+from edgebench.report.format import duration
 from edgebench.report.losers import (
     MOST,
     explained,
@@ -45,7 +46,7 @@ def pick_lines(decision: Pick, explain: bool = False) -> list[str]:
     if len(decision.pareto) > 1:
         lines.append(f"  best trade-offs (Pareto): {joined(decision.pareto, most)}")
     lines += _questions(decision, explain)
-    shown = [part for line in _shorten(lines, decision) for part in _wrap(plain(line, 2000))]
+    shown = [part for line in _shorten(lines, decision) for part in _wrap(clean(line, 2000))]
     return shown + _commands(decision, explain) + _running(decision, explain)
 
 
@@ -104,7 +105,7 @@ def _commands(decision: Pick, explain: bool) -> list[str]:
         told = [f"takes about {duration(advice.takes_s)}"] if advice.takes_s else []
         told += [f"decides with {100 * advice.chance:.0f} %"] if advice.chance else []
         told += [advice.note] if advice.note else []
-        lines.append(f"  {plain(advice.command, 2000)}")
+        lines.append(f"  {clean(advice.command, 2000)}")
         lines += [f"    {'; '.join(told)}"] if told else []
     return lines
 
@@ -120,7 +121,7 @@ def _running(decision: Pick, explain: bool) -> list[str]:
         how = "To measure it again" if way.program == "edgebench" else f"{how} ({way.program})"
         lines.append(f"{how}:")
         indent = "" if way.language == "python" else "  "  # Python minds how far a line is in
-        lines += [f"{indent}{plain(line, 4000)}" for line in way.text.splitlines()]
+        lines += [f"{indent}{clean(line, 4000)}" for line in way.text.splitlines()]
     return lines
 
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from edgebench.plan.cases import Case, ItemsCase, SpeedCase, label, settings_words
 from edgebench.plan.planner import estimate_s, launch_s
+from edgebench.records.base import clean
 from edgebench.records.task import Task
-from edgebench.report.format import counted, duration, mebibytes, plain
+from edgebench.report.format import counted, duration, mebibytes
 from edgebench.sources.kv_cache import kv_table
 from edgebench.stats.advice import items_that_could, smallest_loss_shown
 
@@ -41,7 +42,7 @@ def plan_lines(cases: Sequence[Case], todo: Sequence[Case]) -> list[str]:
     total = sum(estimate_s(case) for case in todo)
     measured = f"{len(todo)} of {counted(len(cases), 'case')} to measure"
     lines.append(f"{measured}, about {duration(total)}")
-    return [plain(line, 400) for line in lines]
+    return [clean(line, 400) for line in lines]
 
 
 def _compared_tasks(cases: Sequence[Case]) -> list[Task]:

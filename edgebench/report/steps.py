@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from edgebench.analyze.decision import Pick
-from edgebench.report.format import counted, duration, plain
+from edgebench.records.base import clean
+from edgebench.report.format import counted, duration
 from edgebench.run.deciding import Decided
 
 _STOPPED = {
@@ -24,7 +25,7 @@ def step_lines(decided: Decided[Pick]) -> list[str]:
     for number, step in enumerate(decided.done, 1):
         lines.append(f"  {number}. {step.command}")
         lines.append(f"     {duration(step.took_s)}; {'; '.join(step.changed)}")
-    return [plain(line, 2000) for line in lines]
+    return [clean(line, 2000) for line in lines]
 
 
 def _why(decided: Decided[Pick]) -> str:

@@ -12,6 +12,7 @@ from edgebench.analyze.baseline import Baseline
 from edgebench.analyze.compare import Group
 from edgebench.analyze.rows import TaskFigures
 from edgebench.records.accuracy import Divergence
+from edgebench.records.base import clean
 from edgebench.report.columns import FIGURES, Line, level_cell, model_cell
 from edgebench.report.content import Column, Section, Table
 from edgebench.report.format import (
@@ -19,7 +20,6 @@ from edgebench.report.format import (
     counted,
     number,
     percent,
-    plain,
     point_words,
     points,
     with_interval,
@@ -79,7 +79,7 @@ def _title(group: Group) -> str:
         sizes = f"{work.prompt_tokens}+{work.generate_tokens} tokens{depth}"
         name = sizes if work.name[:1].isdigit() else f"{work.name}: {sizes}"
         title += f", {name}, decode {start}"
-    return plain(title)
+    return clean(title)
 
 
 def _facts(group: Group) -> list[str]:
@@ -92,9 +92,9 @@ def _facts(group: Group) -> list[str]:
         most = "1 launch" if launches[-1] == 1 else f"{launches[-1]} launches"
         words.append(most if len(launches) == 1 else f"{launches[0]} to {most}")
     words.append(group.newest[:DAY])
-    facts = [plain("; ".join(word for word in words if word), 600)]
+    facts = [clean("; ".join(word for word in words if word), 600)]
     told = {baseline.content: baseline for baseline in group.baselines.values()}
-    return facts + [plain(_baseline_words(group, baseline), 600) for baseline in told.values()]
+    return facts + [clean(_baseline_words(group, baseline), 600) for baseline in told.values()]
 
 
 def _baseline_words(group: Group, baseline: Baseline) -> str:
@@ -111,7 +111,7 @@ def _baseline_words(group: Group, baseline: Baseline) -> str:
 def _main_table(group: Group) -> list[Table]:
     """Return the table of speed, memory, energy and the first task; none where all is elsewhere."""
     name = group.tasks[0] if group.tasks else ""
-    words = {"task": plain(name, 16), "baseline": plain(group.baseline_name, 24)}
+    words = {"task": clean(name, 16), "baseline": clean(group.baseline_name, 24)}
     shown = [(figure, figure.cell) for figure in FIGURES if figure.header and figure.cell]
     lines = [Line(group, row, row.task(name)) for row in group.rows]
     rows = tuple(tuple(cell(line) for _, cell in shown) for line in lines)
@@ -129,13 +129,13 @@ def _task_table(group: Group, name: str) -> Table:
         Column("model"),
         Column("level"),
         Column("right", 3),
-        Column(f"against\n{plain(group.baseline_name, 24)}", 4),
+        Column(f"against\n{clean(group.baseline_name, 24)}", 4),
         Column("p\n(Holm)", 1),
         Column(f"loses at most\n{point_words(margin)}", 2),
     )
     rows = tuple(_task_cells(Line(group, row, task), task) for row, task in tasks)
     notes, details = task_notes(group.rows, name), task_details(group.rows, name)
-    return Table(plain(name, 60), columns, rows, tuple(notes), tuple(details))
+    return Table(clean(name, 60), columns, rows, tuple(notes), tuple(details))
 
 
 def _task_cells(line: Line, task: TaskFigures) -> tuple[str, ...]:
@@ -171,7 +171,7 @@ def _text_table(group: Group, name: str) -> Table:
         (model_cell(Line(group, row)), level_cell(Line(group, row)), *_distances(far))
         for row, far in told
     )
-    return Table(plain(name, 60), columns, rows, tuple(text_notes(told)))
+    return Table(clean(name, 60), columns, rows, tuple(text_notes(told)))
 
 
 def _distances(divergence: Divergence) -> tuple[str, ...]:
@@ -180,6 +180,6 @@ def _distances(divergence: Divergence) -> tuple[str, ...]:
         with_interval(divergence.mean_kld) if far else "reference",
         number(divergence.p99_kld) if divergence.p99_kld is not None else "",
         percent(divergence.same_top) if far else "",
-        number(divergence.perplexity),
+        number(divergence.perplexity) if divergence.perplexity is not None else "",
         f"{divergence.bits_per_byte:.4f}",
     )

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from edgebench.records.base import clean
 from edgebench.report.content import Section, Table
 
 GAP = 1  # columns of space between two cells
@@ -26,20 +27,25 @@ def print_sections(
     for index, section in enumerate(sections):
         if index:
             console.print()
-        console.print(Text(section.title, style="bold"))
+        console.print(_shown(section.title, "bold"))
         for line in (*section.facts, *section.verdict):
-            console.print(Text(line))
+            console.print(_shown(line))
         for table in section.tables:
             _print_table(console, table, whole)
         for note in section.notes:
-            console.print(Text(note))
+            console.print(_shown(note))
+
+
+def _shown(words: str, style: str = "") -> Text:
+    """Return words as text, each line clean: what came from a file can't move the cursor."""
+    return Text("\n".join(clean(line, None) for line in words.split("\n")), style=style)
 
 
 def _print_table(console: Console, table: Table, whole: str) -> None:
     fitted, dropped = fit(table, console.width)
     console.print(_grid(fitted))
     for note in (*table.notes, *table.details):
-        console.print(Text(note))
+        console.print(_shown(note))
     if dropped:
         console.print(
             Text(
@@ -87,12 +93,12 @@ def _grid(table: Table) -> Grid:
         padding=(0, GAP, 0, 0),
         header_style="bold",
         pad_edge=False,
-        title=Text(table.title, style="bold") if table.title else None,
+        title=_shown(table.title, "bold") if table.title else None,
         title_justify="left",
     )
     for index, column in enumerate(table.columns):
         side = "left" if index == 0 else "right"
-        grid.add_column(Text(column.header), justify=side, no_wrap=True)  # type: ignore[arg-type]
+        grid.add_column(_shown(column.header), justify=side, no_wrap=True)  # type: ignore[arg-type]
     for cells in table.rows:
-        grid.add_row(*(Text(cell or "-" * bool(index)) for index, cell in enumerate(cells)))
+        grid.add_row(*(_shown(cell or "-" * bool(index)) for index, cell in enumerate(cells)))
     return grid

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from edgebench.analyze.compare import Group
 from edgebench.analyze.names import labels_of
 from edgebench.analyze.rows import Row, TaskFigures
-from edgebench.records.base import Estimate
-from edgebench.report.format import counted, number, plain, point_words
+from edgebench.records.base import Estimate, clean
+from edgebench.report.format import counted, number, point_words
 
 PARTS = {
     "three quarters of": 0.75,
@@ -36,7 +36,7 @@ def verdict(group: Group) -> list[str]:
     for model in group.models:
         timed = [row for row in group.rows if row.decode and row.artifact.model == model]
         sentences += [_sentence(row, group, labels[row.key]) for row in _telling(timed, group)]
-    return [plain(sentence) for sentence in sentences]
+    return [clean(sentence) for sentence in sentences]
 
 
 def _telling(timed: Sequence[Row], group: Group) -> list[Row]:
@@ -143,7 +143,7 @@ def _without_speed(group: Group) -> list[str]:
         if (words := _loss_words(row, group))
     ]
     if losses:
-        return [plain(f"Against {group.baseline_name}, {'; '.join(losses)}.")]
+        return [clean(f"Against {group.baseline_name}, {'; '.join(losses)}.")]
     far = [
         (divergence.mean_kld.value, labels[row.key])
         for row in group.rows
@@ -154,9 +154,9 @@ def _without_speed(group: Group) -> list[str]:
         return []
     near, farthest = min(far), max(far)
     if len(far) == 1:
-        return [plain(f"{near[1]} strays {number(near[0])} nats a token from its reference.")]
+        return [clean(f"{near[1]} strays {number(near[0])} nats a token from its reference.")]
     return [
-        plain(
+        clean(
             f"{near[1]} stays nearest to the reference ({number(near[0])} nats a token), "
             f"{farthest[1]} strays farthest ({number(farthest[0])})."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -29,6 +30,28 @@ class Observer(Protocol):
     def ended(self, case: Case, run: Run) -> None:
         """A case has ended and is stored."""
         ...
+
+
+class Tolerant:
+    """Tells an observer; where it fails, as one does whose terminal is gone, measuring goes on."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def started(self, case: Case) -> None:
+        """Tell of a case's beginning."""
+        with contextlib.suppress(Exception):
+            self._observer.started(case)
+
+    def ticked(self, case: Case, done: int, total: int) -> None:
+        """Tell of a part that is done."""
+        with contextlib.suppress(Exception):
+            self._observer.ticked(case, done, total)
+
+    def ended(self, case: Case, run: Run) -> None:
+        """Tell of a case's end."""
+        with contextlib.suppress(Exception):
+            self._observer.ended(case, run)
 
 
 @dataclass(frozen=True)

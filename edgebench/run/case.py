@@ -12,15 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from edgebench.errors import EdgebenchError
+from edgebench.figures.absent import failed_to_compute
 from edgebench.plan.cases import Case, ItemsCase, SpeedCase
-from edgebench.records.accuracy import Accuracy, Divergence
+from edgebench.records.accuracy import Accuracy, Divergence, ItemResult
 from edgebench.records.device import Conditions
 from edgebench.records.energy import Energy, Timeline
 from edgebench.records.messages import AnyRequest, Open, Opened
 from edgebench.records.run import Run
-from edgebench.records.speed import Memory, Speed
+from edgebench.records.speed import Launch, Memory, Speed
 from edgebench.run.bench import Bench
 from edgebench.run.transports import Worker, WorkerError
+from edgebench.run.whole import readable
 
 Reply = TypeVar("Reply")
 
@@ -39,6 +42,9 @@ class Figures:
     timelines: tuple[Timeline, ...] = ()
     accuracy: Accuracy | None = None
     divergence: Divergence | None = None
+    launches: tuple[Launch, ...] = ()  # where there is no speed of them
+    answers: tuple[ItemResult, ...] = ()  # where there is no accuracy of them
+    absent: dict[str, str] = field(default_factory=dict)
     conditions: Conditions = field(default_factory=Conditions)
 
 
@@ -69,6 +75,12 @@ class CaseRun:
             action()
         except WorkerError as error:
             self.failure = error
+        except EdgebenchError:
+            raise  # what a person has to see to, such as a device that is gone
+        except Exception as error:  # noqa: BLE001 - a mistake of ours may cost this case alone
+            self.failure = WorkerError.of(
+                "failed", type(error).__name__, f"{error}", "this is a fault of edgebench"
+            )
         finally:
             self._spent_s += time.monotonic() - start
         if self.failure:
@@ -117,8 +129,11 @@ class CaseRun:
             self._worker = None
 
     def store(self, figures: Figures) -> None:
-        """Store the case's run and tell of it."""
-        run = self._run(figures)
+        """Store the case's run and tell of it; what would not read back is left out of it."""
+        try:
+            run = readable(self._run(figures))
+        except Exception as error:  # noqa: BLE001 - it was measured: at least that is stored
+            run = self._run(Figures(absent={"figures": failed_to_compute(error)}))
         self.bench.store(run)
         self.bench.observer.ended(self.case, run)
 
@@ -151,6 +166,9 @@ class CaseRun:
             timelines=figures.timelines,
             accuracy=figures.accuracy,
             divergence=figures.divergence,
+            absent=figures.absent,
+            launches=figures.launches,
+            answers=figures.answers,
             wall_s=self._spent_s,
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from edgebench.figures.absent import Absent
 from edgebench.figures.accuracy import accuracy_of, skip_warnings
 from edgebench.plan.cases import ItemsCase
 from edgebench.records.accuracy import ItemResult, RaceResult, Skip
@@ -47,6 +48,7 @@ class Answers:
     warnings: dict[str, None] = field(default_factory=dict)
     memory: Memory | None = None
     after: Snapshot = field(default_factory=Snapshot)
+    absent: Absent = field(default_factory=Absent)
 
     def ask(self, items: Sequence[Item]) -> None:
         """Have items answered that were not yet; raise WorkerError where that fails."""
@@ -80,7 +82,7 @@ class Answers:
 
     def store(self, race: RaceResult | None = None) -> None:
         """Make the case's accuracy of the answers, and store its run."""
-        figures = Figures()
+        figures = Figures(answers=self._answered())
         if not self.run.failure:
             try:
                 figures = self._figures(race)
@@ -89,18 +91,21 @@ class Answers:
         self.run.store(figures)
 
     def _figures(self, race: RaceResult | None) -> Figures:
-        order = [item.id for item in self.task.items]
-        results = [self.results[name] for name in order if name in self.results]
-        skips = [self.skips[name] for name in order if name in self.skips]
+        results = self._answered()
+        skips = [self.skips[item.id] for item in self.task.items if item.id in self.skips]
         if not results:
             why = skips[0].reason if skips else "none was asked for"
             message = f"no item of {self.task.name} could be answered: {why}"
             raise WorkerError.of("failed", "NoItems", message)
-        accuracy = accuracy_of(self.task, results, skips, race)
-        told = (*self.task.warnings, *skip_warnings(accuracy.skipped))
+        absent, task = self.absent, self.task
+        accuracy = absent.guarded("accuracy", lambda: accuracy_of(task, results, skips, race))
+        skipped = absent.guarded("skipped items", lambda: skip_warnings((*task.skipped, *skips)))
+        told = (*task.warnings, *(skipped or ()))
         opened = self.run.opened
         return Figures(
             accuracy=accuracy,
+            answers=() if accuracy else results,
+            absent=absent.reasons,
             memory=self.memory,
             conditions=Conditions(
                 before=opened.before if opened else Snapshot(),
@@ -113,6 +118,11 @@ class Answers:
                 ),
             ),
         )
+
+    def _answered(self) -> tuple[ItemResult, ...]:
+        """Return the answers so far, in the order of the items."""
+        items = self.task.items
+        return tuple(self.results[item.id] for item in items if item.id in self.results)
 
 
 def _longest(item: Item) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from edgebench.plan.cases import ItemsCase, Race
 from edgebench.plan.planner import memory_bytes
@@ -92,12 +93,18 @@ class Contest:
             level.ask(batch)
             self._let_reference_answer(batch)
             asked += batch
-            bets = self._judged(asked, level)
+            # A race that can't be judged goes on to the last item: the answers count without it.
+            bets = level.absent.guarded("race", partial(self._judged, asked, level)) or bets
             self._bench.observer.ticked(level.run.case, len(asked), len(self._order))
             if bets.verdict != "open":
                 break
+        if "race" in level.absent.reasons:
+            return []
+        return level.absent.guarded("race", lambda: self._result(bets, len(asked))) or []
+
+    def _result(self, bets: Bets, items: int) -> list[RaceResult]:
         bets.finish()
-        return [self._told(bets, len(asked))] if bets.n else []
+        return [self._told(bets, items)] if bets.n else []
 
     def _let_reference_answer(self, items: Sequence[Item]) -> None:
         reference = self._reference

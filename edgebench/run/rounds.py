@@ -17,13 +17,15 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from edgebench.errors import EdgebenchError
+from edgebench.figures.absent import Absent
 from edgebench.figures.conditions import condition_warnings
 from edgebench.figures.energy import energies, joined
 from edgebench.figures.noise import disturbed, noise_warnings, unsteady
 from edgebench.figures.speed import largest_memory, speed_of
 from edgebench.plan.cases import SpeedCase
 from edgebench.records.device import Conditions, Snapshot
-from edgebench.records.energy import Timeline
+from edgebench.records.energy import Energy, Timeline
 from edgebench.records.messages import MeasureSpeed, Opened, SpeedResult
 from edgebench.records.run import Run
 from edgebench.records.speed import Launch
@@ -33,6 +35,7 @@ from edgebench.run.transports import WorkerError
 
 # Under others of these a launch is of another set-up.
 CONDITIONS = ("governor", "power_mode", "clocks_fixed", "on_battery")
+LEAST_S = 1e-7  # of a token's seconds, which are stored with seven digits
 
 
 def measure_rounds(cases: Sequence[SpeedCase], bench: Bench, retries: int) -> None:
@@ -48,8 +51,19 @@ def measure_rounds(cases: Sequence[SpeedCase], bench: Bench, retries: int) -> No
             again = [level for level in levels if level.is_unsteady]
             _round(again, f"{sweep}-again-{number}", order)
     finally:
-        for level in levels:
+        _finish(levels)
+
+
+def _finish(levels: Sequence[SpeedRun]) -> None:
+    """Store what was measured of each level, also where one of them can't be stored."""
+    fault: EdgebenchError | None = None
+    for level in levels:
+        try:
             level.finish()
+        except EdgebenchError as error:
+            fault = fault or error
+    if fault:
+        raise fault
 
 
 def _round(levels: Sequence[SpeedRun], name: str, order: random.Random) -> None:
@@ -78,22 +92,29 @@ class SpeedRun:
             self.launches = list(self._earlier.speed.launches)
             self.timelines = list(self._earlier.timelines)
         self.wanted = self.case.workload.launches - len(self.launches)
+        self._absent = Absent()
 
     @property
     def is_unsteady(self) -> bool:
         """Return whether its launches lie so far apart that more are worth their time."""
-        return not self._run.failure and unsteady(self.launches)
+        if self._run.failure:
+            return False
+        return self._absent.guarded("noise", lambda: unsteady(self.launches)) is True
 
     def launch(self, name: str, turn: int) -> None:
         """Measure one launch; again where other programs disturbed it, as often as is allowed."""
         while self._run.step(lambda: self._measure(name, turn)):
-            if self.discarded >= self.retries or not disturbed(self.launches[-1], self._cores):
+            if self.discarded >= self.retries or not self._is_disturbed():
                 break
             self.discarded += 1
             self.launches.pop()
             self._drop_last_timelines()
         if self._run.failure:
             self.finish()  # stored at once: a later interruption can't lose it
+
+    def _is_disturbed(self) -> bool:
+        last = self.launches[-1]
+        return self._absent.guarded("noise", lambda: disturbed(last, self._cores)) is True
 
     @property
     def _cores(self) -> int:
@@ -122,7 +143,9 @@ class SpeedRun:
                 prefill_s=tuple(trial.prefill_s for trial in trials),
                 ttft_s=tuple(trial.ttft_s for trial in trials),
                 decode_s=tuple(trial.decode_s for trial in trials),
-                token_s=tuple(round(second, 7) for trial in trials for second in trial.token_s),
+                token_s=tuple(
+                    max(round(second, 7), LEAST_S) for trial in trials for second in trial.token_s
+                ),
                 warm_up_rounds=result.warm_up_rounds,
                 settled=result.settled,
                 memory=result.memory,
@@ -133,7 +156,8 @@ class SpeedRun:
             )
         )
         self._before_last = list(self.timelines)
-        self.timelines = joined(self.timelines, result.timelines)
+        both = self._absent.guarded("energy", lambda: joined(self.timelines, result.timelines))
+        self.timelines = self.timelines if both is None else both
         self._energy_reason = result.energy_reason
         self.bench.observer.ticked(self.case, len(self.launches), work.launches)
 
@@ -157,29 +181,54 @@ class SpeedRun:
         self._run.store(self._figures())
 
     def _figures(self) -> Figures:
-        launches = self.launches
+        launches = tuple(self.launches)
         if self._run.failure or not launches:
-            return Figures(energy_reason=self._energy_reason)
-        speed = speed_of(self.case.workload, launches, self.discarded)
-        energy = energies(self.timelines, self.bench.device.entry.calibration)
-        before, after = launches[0].before, launches[-1].after
-        opened = self._run.opened.warnings if self._run.opened else ()
-        warnings = (
-            *condition_warnings(before, after, self._cores),
-            *opened,
-            *noise_warnings(launches, self._cores),
-            *(warning for source in energy for warning in source.warnings),
+            return Figures(
+                launches=launches,
+                energy_reason=self._energy_reason,
+                absent=self._absent.reasons,
+            )
+        absent = self._absent
+        speed = absent.guarded(
+            "speed", lambda: speed_of(self.case.workload, launches, self.discarded)
         )
+        computed = absent.guarded(
+            "energy",
+            lambda: energies(self.timelines, self.bench.device.entry.calibration),
+        )
+        energy = computed or ()
+        memory = absent.guarded(
+            "memory", lambda: largest_memory([launch.memory for launch in launches])
+        )
+        conditions = self._conditions(energy)
         return Figures(
             speed=speed,
-            memory=largest_memory([launch.memory for launch in launches]),
+            launches=() if speed else launches,
+            memory=memory,
             energy=energy,
-            energy_reason=self._energy_reason,
-            timelines=tuple(self.timelines) if energy else (),
-            conditions=Conditions(
-                before=before,
-                loaded=launches[-1].loaded,
-                after=after,
-                warnings=tuple(dict.fromkeys(warnings)),
-            ),
+            energy_reason=absent.reasons.get("energy", self._energy_reason),
+            timelines=tuple(self.timelines) if energy or "energy" in absent.reasons else (),
+            conditions=conditions,
+            absent=absent.reasons,
+        )
+
+    def _conditions(self, energy: Sequence[Energy]) -> Conditions:
+        launches = self.launches
+        before, after = launches[0].before, launches[-1].after
+        moved = self._absent.guarded(
+            "conditions", lambda: condition_warnings(before, after, self._cores)
+        )
+        noise = self._absent.guarded("noise", lambda: noise_warnings(launches, self._cores))
+        opened = self._run.opened.warnings if self._run.opened else ()
+        warnings = (
+            *(moved or ()),
+            *opened,
+            *(noise or ()),
+            *(warning for source in energy for warning in source.warnings),
+        )
+        return Conditions(
+            before=before,
+            loaded=launches[-1].loaded,
+            after=after,
+            warnings=tuple(dict.fromkeys(warnings)),
         )

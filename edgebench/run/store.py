@@ -1,22 +1,20 @@
-"""Append runs to JSONL files and read them back. A line that was written is never lost.
+"""Append runs to JSONL files. A line that was written is never lost.
 
-Knows files, locks and torn lines. Makes nothing of the runs.
+Knows files, locks and torn lines. Reads nothing back; `run/stored.py` does.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from edgebench.errors import BadFileError, EdgebenchError, UsageError
-from edgebench.records.base import safe_name
-from edgebench.records.faults import first_fault
+from edgebench.errors import EdgebenchError, UsageError
+from edgebench.records.base import clean, safe_name
+from edgebench.records.limits import RUN_BYTES
 from edgebench.records.run import Run
+from edgebench.run.stored import PIECE_BYTES, WORDS, is_whole
 
 
 class Store:
@@ -38,8 +36,8 @@ class Store:
                 hint="give another --output, or change the folder's rights",
             ) from None
 
-    def append(self, run: Run) -> Path:
-        """Add one line and wait until the disk has it.
+    def append(self, run: Run, tell: Callable[[str], object] = str) -> Path:
+        """Add one line and wait until the disk has it; tell of a torn line that was set aside.
 
         Raises EdgebenchError where it can't be written; the file is then as it was before.
         """
@@ -48,85 +46,52 @@ class Store:
         try:
             with path.open("ab+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
-                _set_torn_line_aside(path, file.fileno())
+                aside = end_last_line(path, file.fileno())
                 _append_whole(file.fileno(), line)
         except OSError as error:
             raise EdgebenchError(
                 f"can't store a run in {path}: {error.strerror}",
                 hint="free some space, or give another --output; what was stored before is kept",
             ) from None
+        if aside:
+            tell(aside)
         return path
 
 
-def read_runs(paths: Iterable[Path]) -> Iterator[Run]:
-    """Read runs from files and folders, each file once; a torn last line is passed over.
+def end_last_line(path: Path, descriptor: int) -> str | None:
+    """See to it that the file ends in a newline; return what was set aside for it, in words.
 
-    The order in which paths are given doesn't matter. Raises UsageError where a path is missing,
-    BadFileError on any other line that isn't a run.
+    A last line that is whole but for its newline gets it. One that was cut off is no run, and is
+    moved to a file beside this one.
     """
-    files: dict[Path, Path] = {}
-    for path in paths:
-        if not path.exists():
-            raise UsageError(f"no runs at {path}", hint="edgebench profile --device cpu")
-        for file in path.rglob("*.jsonl") if path.is_dir() else [path]:
-            files.setdefault(file.resolve(), file)
-    for place in sorted(files):
-        yield from _read_file(files[place])
-
-
-def _read_file(path: Path) -> Iterator[Run]:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise BadFileError(f"can't read {path}: {error.strerror}") from None
-    lines = raw.split(b"\n")
-    # What stands after the last newline was not written to its end: there is no run in it.
-    for number, line in enumerate(lines[:-1], 1):
-        if line.strip():
-            yield _read_line(path, number, line)
-
-
-def _read_line(path: Path, number: int, line: bytes) -> Run:
-    hint = "move the line out of the file; the other lines are not touched"
-    try:
-        return Run.model_validate_json(line)
-    except ValidationError as error:
-        _refuse_other_major(path, number, line)
-        fault = first_fault(error, "the line")
-        raise BadFileError(f"{path}, line {number}, {fault}", hint=hint) from None
-
-
-def _refuse_other_major(path: Path, number: int, line: bytes) -> None:
-    try:
-        schema = json.loads(line).get("schema")
-    except (ValueError, AttributeError):
-        return
-    if isinstance(schema, str) and schema.startswith("edgebench.run/") and schema[14:] != "1":
-        raise BadFileError(
-            f"{path}, line {number}: schema {schema[:40]!r} is not edgebench.run/1",
-            hint="read it with the version of edgebench that wrote it",
-        )
-
-
-def _set_torn_line_aside(path: Path, descriptor: int) -> None:
     size = os.fstat(descriptor).st_size
     if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
-        return
-    whole, step = 0, 1 << 16
+        return None
+    begin = _last_line_at(descriptor, size)
+    if size - begin <= RUN_BYTES and is_whole(os.pread(descriptor, size - begin, begin)):
+        _append_whole(descriptor, b"\n")
+        return None
+    aside = path.with_suffix(".torn")
+    with aside.open("ab") as torn:
+        for place in range(begin, size, PIECE_BYTES):
+            torn.write(os.pread(descriptor, min(PIECE_BYTES, size - place), place))
+        torn.write(b"\n")
+        torn.flush()
+        os.fsync(torn.fileno())
+    os.ftruncate(descriptor, begin)
+    return clean(f"1 line at the end of {path} was not finished; set aside in {aside}", WORDS)
+
+
+def _last_line_at(descriptor: int, size: int) -> int:
+    """Return where the last line begins."""
     position = size
     while position > 0:
-        start = max(0, position - step)
+        start = max(0, position - PIECE_BYTES)
         newline = os.pread(descriptor, position - start, start).rfind(b"\n")
         if newline >= 0:
-            whole = start + newline + 1
-            break
+            return start + newline + 1
         position = start
-    torn = os.pread(descriptor, size - whole, whole)
-    with path.with_suffix(".torn").open("ab") as aside:
-        aside.write(torn + b"\n")
-        aside.flush()
-        os.fsync(aside.fileno())
-    os.ftruncate(descriptor, whole)
+    return 0
 
 
 def _append_whole(descriptor: int, line: bytes) -> None:

@@ -6,9 +6,10 @@ Knows the order of kinds. What becomes of a case is known to the module of its k
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from edgebench.plan.cases import Case, ItemsCase, Race, SpeedCase, TextCase
-from edgebench.run.bench import Bench
+from edgebench.run.bench import Bench, Tolerant
 from edgebench.run.items import answer_items
 from edgebench.run.races import Contest
 from edgebench.run.rounds import measure_rounds
@@ -20,6 +21,7 @@ def run_cases(cases: Sequence[Case], bench: Bench, retries: int = 0) -> None:
 
     On Ctrl-C the workers are ended and KeyboardInterrupt goes on; what is done stays stored.
     """
+    bench = replace(bench, observer=Tolerant(bench.observer))
     measure_rounds([case for case in cases if isinstance(case, SpeedCase)], bench, retries)
     for case in cases:
         if isinstance(case, ItemsCase) and case.race is None:

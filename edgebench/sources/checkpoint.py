@@ -17,12 +17,15 @@ from typing import Any
 from edgebench.errors import BadFileError, MissingExtraError, UsageError
 from edgebench.records.artifact import Artifact
 from edgebench.records.base import safe_name
+from edgebench.records.limits import CONFIG_BYTES, LARGEST_WHOLE
+from edgebench.sources import files
 from edgebench.sources.digests import sha256_of
 from edgebench.sources.gguf_file import PICKLE_SUFFIXES
 
-MAX_CONFIG_BYTES = 4 << 20
 TORCH_LEVELS = ("fp32", "bf16", "fp16")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+# Settings of a tokenizer in which transformers follows a path, wherever it leads.
+_PATHS = ("tokenizer_file", "vocab_file", "merges_file", "fast_tokenizer_files")
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,14 @@ class Checkpoint:
     @property
     def weights_bytes(self) -> int:
         """Return the bytes of all files of weights."""
-        return sum(path.stat().st_size for path in self.weights)
+        return sum(files.check_regular(path) for path in self.weights)
 
     @cached_property
     def sums(self) -> dict[str, str]:
         """Return file -> SHA-256 of all that decides what is made of it, taken once."""
-        files = [*self.weights, *sorted(self.path.glob("*.json"))]
-        files += self.path.glob("tokenizer.model")
-        return {file.name: sha256_of(file) for file in files}
+        deciding = [*self.weights, *sorted(self.path.glob("*.json"))]
+        deciding += self.path.glob("tokenizer.model")
+        return {file.name: sha256_of(file) for file in deciding}
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -85,6 +88,7 @@ def open_checkpoint(path: Path, allowed: Allowed = NOTHING) -> Checkpoint:
     config = read_json(path / "config.json")
     if not allowed.code:
         _refuse_code(path, config)
+    _refuse_ways_out(path)
     architectures = config.get("architectures")
     if not isinstance(architectures, list) or not architectures:
         raise BadFileError(
@@ -98,7 +102,7 @@ def open_checkpoint(path: Path, allowed: Allowed = NOTHING) -> Checkpoint:
     return Checkpoint(
         path=path,
         architecture=str(architectures[0]),
-        dtype=str(config.get("dtype") or config.get("torch_dtype") or "unknown"),
+        dtype=str(config.get("dtype") or config.get("torch_dtype") or "unknown")[:100],
         weights=_weights(path, allowed),
         context_length=_integer(config.get("max_position_embeddings")),
     )
@@ -145,21 +149,14 @@ def _tensor_sizes(file: Path) -> list[int]:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object of limited size; raise BadFileError where it isn't one."""
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise BadFileError(f"{path} is larger than {MAX_CONFIG_BYTES >> 20} MiB")
-        value = json.loads(path.read_bytes())
-    except OSError as error:
-        raise BadFileError(f"can't read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise BadFileError(f"{path} isn't JSON: {str(error)[:200]}") from None
+    value = files.read_json(path, CONFIG_BYTES)
     if not isinstance(value, dict):
         raise BadFileError(f"{path} doesn't hold a JSON object")
     return value
 
 
 def _integer(value: Any) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
+    return value if isinstance(value, int) and 0 < value <= LARGEST_WHOLE else 0
 
 
 def _refuse_code(path: Path, config: dict[str, Any]) -> None:
@@ -179,8 +176,7 @@ def _refuse_code(path: Path, config: dict[str, Any]) -> None:
 def _weights(path: Path, allowed: Allowed) -> tuple[Path, ...]:
     weights = tuple(sorted(path.glob("*.safetensors")))
     for file in weights:
-        if file.resolve().parent != path.resolve() and not _in_hub_cache(file):
-            raise BadFileError(f"{file} links out of the folder")
+        _refuse_link_out(file)
     if weights:
         return weights
     pickles = tuple(
@@ -197,7 +193,42 @@ def _weights(path: Path, allowed: Allowed) -> tuple[Path, ...]:
             f"{pickles[0]} is a pickle, which can run code when it is loaded",
             hint="save the model as safetensors; if you trust its source, add --allow-pickle",
         )
+    for file in pickles:
+        _refuse_link_out(file)
     return pickles
+
+
+def _refuse_link_out(file: Path) -> None:
+    files.check_regular(file)
+    if file.resolve().parent != file.parent.resolve() and not _in_hub_cache(file):
+        raise BadFileError(f"{file} links out of the folder")
+
+
+def _refuse_ways_out(path: Path) -> None:
+    """Raise BadFileError where a file that transformers would follow leads out of the folder."""
+    for pattern in ("*.json", "*.jinja", "*.model", "*.txt"):
+        for file in sorted(path.glob(pattern)):
+            _refuse_link_out(file)
+    for index in sorted(path.glob("*.index.json")):
+        shards = read_json(index).get("weight_map")
+        if not isinstance(shards, dict):
+            raise BadFileError(f"{index}: field 'weight_map': an object was expected")
+        for name in sorted({str(shard) for shard in shards.values()}):
+            files.check_regular(path / _beside(index, name))
+    settings = path / "tokenizer_config.json"
+    if settings.is_file():
+        told = read_json(settings)
+        for key in _PATHS:
+            named = told.get(key) or []
+            for name in named if isinstance(named, list) else [named]:
+                _beside(settings, str(name))
+
+
+def _beside(file: Path, name: str) -> str:
+    """Return a name that a file gives to one beside it; raise BadFileError where it leads out."""
+    if Path(name).name != name or name in ("", "..") or "\0" in name:
+        raise BadFileError(f"{file} names a file outside its folder: {name[:200]!r}")
+    return name
 
 
 def _in_hub_cache(path: Path) -> bool:

@@ -6,13 +6,14 @@ import hashlib
 from pathlib import Path
 
 from edgebench.errors import BadFileError
+from edgebench.sources.files import open_regular
 
 
 def sha256_of(path: Path) -> str:
-    """Return a file's SHA-256 in hexadecimal; raise BadFileError where it can't be read."""
+    """Return a file's SHA-256 in hexadecimal; raise BadFileError as `open_regular` does."""
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     except OSError as error:

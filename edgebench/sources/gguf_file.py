@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgebench.errors import BadFileError, MissingExtraError
+from edgebench.records.base import clean
+from edgebench.records.limits import LARGEST_WHOLE
+from edgebench.sources.files import open_regular
+from edgebench.sources.gguf_levels import bulk_type, is_level
 from edgebench.sources.tensors import Tensor
 
 PICKLE_SUFFIXES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
@@ -47,31 +51,44 @@ class GgufInfo:
 
     @property
     def level(self) -> str:
-        """Return the level by `general.file_type`, or the most frequent type where it is absent."""
+        """Return the level that the tensors have: by its name in the file, where that is true."""
+        claimed = self.claimed_level
+        if claimed and is_level(claimed, self.tensors):
+            return claimed
+        return bulk_type(self.tensors)
+
+    @property
+    def claimed_level(self) -> str | None:
+        """Return the level that the file says it is, `general.file_type`; None where it doesn't."""
         from gguf import LlamaFileType
 
-        try:
-            name = LlamaFileType(int(self.fields["general.file_type"])).name
-        except (KeyError, ValueError):
-            return self._main_type
-        return str(name).removeprefix("MOSTLY_").removeprefix("ALL_").lower()
+        number = self.fields.get("general.file_type")
+        if not isinstance(number, int) or number not in {kind.value for kind in LlamaFileType}:
+            return None
+        name = str(LlamaFileType(number).name)
+        return name.removeprefix("MOSTLY_").removeprefix("ALL_").lower()
+
+    def level_called(self, name: str) -> str:
+        """Return the level under the name that someone gives it, where that is true of it.
+
+        Of two true names, the file's own.
+        """
+        if self.claimed_level == self.level or not is_level(name.lower(), self.tensors):
+            return self.level
+        return name
 
     @property
     def quantized(self) -> bool:
         """Return whether any tensor holds less than 16 bits a weight."""
         return not set(self.tensor_types) <= {"f64", "f32", "f16", "bf16", "i32", "i8"}
 
-    @property
-    def _main_type(self) -> str:
-        weight = Counter[str]()
-        for tensor in self.tensors:
-            weight[tensor.type] += tensor.bytes
-        return weight.most_common(1)[0][0]
-
     def integer(self, key: str) -> int:
-        """Return an integer of the architecture's own keys, such as `context_length`, or 0."""
+        """Return a count of the architecture's own keys, such as `context_length`.
+
+        It is 0 where there is none, and where it is none that a model could have.
+        """
         value = self.fields.get(f"{self.architecture}.{key}", 0)
-        return value if isinstance(value, int) else 0
+        return value if isinstance(value, int) and 0 <= value <= LARGEST_WHOLE else 0
 
 
 def read_gguf(path: Path) -> GgufInfo:
@@ -85,24 +102,20 @@ def read_gguf(path: Path) -> GgufInfo:
             f"{path} is a pickle, which can run code when it is loaded",
             hint="give a .gguf file or a folder with .safetensors",
         )
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(8)
-    except OSError as error:
-        raise BadFileError(f"can't read {path}: {error.strerror}", hint=hint) from None
-    if head[:4] != b"GGUF":
-        raise BadFileError(f"{path} isn't a GGUF file: it starts with {head[:4]!r}", hint=hint)
-    try:
-        from edgebench.sources.gguf_reader import CheckedReader
-    except ImportError:
-        raise MissingExtraError("gguf", "gguf") from None
-    try:
-        reader = CheckedReader(path)
-        scalars = reader.scalars()
-    except (ValueError, KeyError, IndexError, OverflowError, TypeError, MemoryError) as error:
-        reason = error.args[0] if error.args else type(error).__name__
-        raise BadFileError(f"{path} is a broken GGUF file: {reason}", hint=hint) from None
+    with open_regular(path) as file:
+        head = file.read(8)
+        if head[:4] != b"GGUF":
+            raise BadFileError(f"{path} isn't a GGUF file: it starts with {head[:4]!r}", hint=hint)
+        try:
+            from edgebench.sources.gguf_reader import CheckedReader
+        except ImportError:
+            raise MissingExtraError("gguf", "gguf") from None
+        try:
+            reader = CheckedReader(file)
+            scalars = reader.scalars()
+        except (ValueError, KeyError, IndexError, OverflowError, TypeError, MemoryError) as error:
+            reason = clean(str(error.args[0] if error.args else type(error).__name__), 200)
+            raise BadFileError(f"{path} is a broken GGUF file: {reason}", hint=hint) from None
     if not reader.checked:
         raise BadFileError(f"{path} has no tensors", hint=hint)
-    return GgufInfo(path, size, scalars, tuple(reader.checked))
+    return GgufInfo(path, reader.data.nbytes, scalars, tuple(reader.checked))

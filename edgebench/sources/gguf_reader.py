@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFReader, GGUFValueType
 
+from edgebench.records.limits import GGUF_FIELDS, GGUF_TENSORS, GGUF_TEXTS
 from edgebench.sources.tensors import Tensor
 
 MAX_DIMENSIONS = 4  # GGML_MAX_DIMS
@@ -52,6 +53,18 @@ class CheckedReader(GGUFReader):  # type: ignore[misc]
             raise ValueError(f"a string of {size} bytes at byte {orig_offs}")
         return size, parts, data, types
 
+    def _build_fields(self, offs: int, count: int) -> Any:
+        if count > GGUF_FIELDS:
+            raise ValueError(f"it says that it has {count} fields, more than {GGUF_FIELDS}")
+        return super()._build_fields(offs, count)
+
+    def _build_tensor_info(self, offs: int, all_tensor_count: int) -> Any:
+        if all_tensor_count > GGUF_TENSORS:
+            raise ValueError(
+                f"it says that it has {all_tensor_count} tensors, more than {GGUF_TENSORS}"
+            )
+        return super()._build_tensor_info(offs, all_tensor_count)
+
     def _array_size(self, start: int) -> int:
         item = GGUFValueType(int(self._get(start, np.uint32)[0]))
         length = int(self._get(start + 4, np.uint64)[0])
@@ -64,7 +77,7 @@ class CheckedReader(GGUFReader):  # type: ignore[misc]
         return 12 + length * width
 
     def _strings_end(self, start: int, length: int) -> int:
-        if length * 8 > len(self.data):
+        if length > GGUF_TEXTS or length * 8 > len(self.data):
             raise ValueError(f"an array of {length} strings at byte {start}")
         end = start + 12
         for _ in range(length):

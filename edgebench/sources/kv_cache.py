@@ -6,11 +6,13 @@ the most that the cache can take.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from edgebench.errors import BadFileError
 from edgebench.records.artifact import Artifact
+from edgebench.records.limits import LARGEST_WHOLE
+from edgebench.sources.files import read_json
 from edgebench.sources.gguf_file import read_gguf
 
 CONTEXTS = (512, 2048, 8192, 32768, 131072)
@@ -46,16 +48,21 @@ def _of_gguf(path: Path) -> int | None:
     size = info.integer("embedding_length") // queries if queries else 0
     key = info.integer("attention.key_length") or size
     value = info.integer("attention.value_length") or size
-    return layers * (heads or queries) * (key + value) or None
+    return _possible(layers * (heads or queries) * (key + value))
 
 
 def _of_config(path: Path) -> int | None:
     try:
-        config: dict[str, Any] = json.loads(path.read_bytes())
+        config: dict[str, Any] = read_json(path)
         config = config.get("text_config") or config
         queries = int(config["num_attention_heads"])
         heads = int(config.get("num_key_value_heads") or queries)
         size = int(config.get("head_dim") or config["hidden_size"] // queries)
-        return 2 * int(config["num_hidden_layers"]) * heads * size or None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
+        return _possible(2 * int(config["num_hidden_layers"]) * heads * size)
+    except (BadFileError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError):
         return None
+
+
+def _possible(values: int) -> int | None:
+    """Return the numbers of a token; None where no machine holds the cache of a context."""
+    return values if 0 < values <= LARGEST_WHOLE >> 32 else None

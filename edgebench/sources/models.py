@@ -11,8 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from edgebench.errors import BadFileError
 from edgebench.records.artifact import Artifact
 from edgebench.records.base import safe_name
+from edgebench.records.faults import first_fault
 from edgebench.sources.digests import sha256_of
 from edgebench.sources.gguf_file import GgufInfo, read_gguf
 from edgebench.sources.tokenizer import TOKENIZER
@@ -68,6 +72,7 @@ def describe_gguf(info: GgufInfo, *, name: str, model: str, **made: Any) -> Arti
         "model": model,
         "format": "gguf",
         "level": info.level,
+        "claims": _untrue_level(info),
         "path": info.path.name,
         "size_bytes": info.size_bytes,
         "parameters": info.parameters,
@@ -75,14 +80,22 @@ def describe_gguf(info: GgufInfo, *, name: str, model: str, **made: Any) -> Arti
         "tensor_types": info.tensor_types,
         "fallback_tensors": None,
         "architecture": info.architecture[:100],
-        "context_length": max(0, info.integer("context_length")),
+        "context_length": info.integer("context_length"),
     } | made
     if "sha256" not in described:
         described["sha256"] = sha256_of(info.path)
     if "files" not in described:
         beside = info.path.parent.glob(TOKENIZER)
         described["files"] = {file.name: sha256_of(file) for file in beside}
-    return Artifact.model_validate(described)
+    try:
+        return Artifact.model_validate(described)
+    except ValidationError as error:
+        raise BadFileError(f"{info.path}: field {first_fault(error)}") from None
+
+
+def _untrue_level(info: GgufInfo) -> dict[str, str]:
+    claimed = info.claimed_level
+    return {"level": claimed} if claimed and claimed != info.level else {}
 
 
 def describe_bare(model: Model) -> Artifact:

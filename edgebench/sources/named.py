@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgebench.errors import BadFileError, MissingExtraError, UsageError
+from edgebench.records.base import clean
 from edgebench.sources.checkpoint import TORCH_LEVELS, is_checkpoint
 from edgebench.sources.hub import from_hub
 from edgebench.sources.manifest import MANIFEST
@@ -73,8 +74,26 @@ def resolve(reference: str) -> Named:
     """Tell what a reference stands for; download it where it is on the hub.
 
     Raises UsageError where there is nothing of that name, BadFileError where the hub or a package
-    doesn't hold it, MissingExtraError where the package isn't installed.
+    doesn't hold it or it can't be read, MissingExtraError where the package isn't installed.
     """
+    try:
+        named = _resolve(reference)
+    except OSError as error:  # a folder that one may not look into, a name that is too long
+        raise BadFileError(f"can't read {clean(reference, 200)}: {error.strerror}") from None
+    for path in (named.path, *(named.folders if isinstance(named, ArtifactFolders) else ())):
+        _check_name(path.resolve())
+    return named
+
+
+def _check_name(path: Path) -> None:
+    """Raise BadFileError where a path can't stand in a run, which is UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise BadFileError(f"{clean(str(path))}: that name isn't UTF-8", hint="rename it") from None
+
+
+def _resolve(reference: str) -> Named:
     if reference.startswith("hf:"):
         path = from_hub(reference)
         return CheckpointFolder(path) if path.is_dir() else GgufFile(path)
@@ -141,10 +160,14 @@ def bundled_file() -> Path:
 
 
 def _from_package(package: str) -> Path:
+    not_a_name = UsageError(f"{package!r} isn't a package's name", hint=f"for example: {BUNDLED}")
     if not package.replace("_", "").isalnum():
-        raise UsageError(f"{package!r} isn't a package's name", hint=f"for example: {BUNDLED}")
+        raise not_a_name
     # Only found, never imported: the package's own code has no business in a measurement.
-    spec = importlib.util.find_spec(package)
+    try:
+        spec = importlib.util.find_spec(package)
+    except ValueError:  # of a module that is there and isn't a package: __main__
+        raise not_a_name from None
     if spec is None or not spec.submodule_search_locations:
         extra = "demo" if f"pip:{package}" == BUNDLED else "gguf"
         raise MissingExtraError(f"the package {package}", extra)

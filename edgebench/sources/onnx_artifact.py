@@ -8,7 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from edgebench.errors import BadFileError
 from edgebench.records.artifact import Artifact
+from edgebench.records.faults import first_fault
 from edgebench.sources.digests import sha256_of
 from edgebench.sources.onnx_file import read_onnx
 
@@ -52,4 +56,7 @@ def describe_graph(file: Path, *, name: str, model: str, **made: Any) -> Artifac
         "fallback_tensors": None,
         "graph": "fused" if info.fused else "standard",
     }
-    return Artifact.model_validate(described | made)
+    try:
+        return Artifact.model_validate(described | made)
+    except ValidationError as error:
+        raise BadFileError(f"{file}: field {first_fault(error)}") from None

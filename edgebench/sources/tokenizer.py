@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from edgebench.errors import BadFileError, MissingExtraError
+from edgebench.records.limits import JSON_BYTES, SETTINGS_BYTES
 from edgebench.records.spans import ChatTemplate
+from edgebench.sources.files import check_regular, read_json, read_regular
 
 TOKENIZER = "tokenizer.json"
 
@@ -27,6 +28,8 @@ class Tokenizer:
             raise BadFileError(
                 f"{folder} has no {TOKENIZER}", hint="copy the checkpoint's own tokenizer there"
             )
+        if check_regular(path) > JSON_BYTES:
+            raise BadFileError(f"{path} has more than {JSON_BYTES >> 20} MiB")
         try:
             self._tokenizer: Any = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # noqa: BLE001 - the library raises Exception itself
@@ -49,8 +52,9 @@ class Tokenizer:
         """Return the template beside the tokenizer, or None."""
         settings = _settings(self._folder, "tokenizer_config.json")
         source = settings.get("chat_template")
-        with contextlib.suppress(OSError, ValueError):
-            source = (self._folder / "chat_template.jinja").read_text("utf-8")
+        with contextlib.suppress(BadFileError, ValueError):
+            beside = self._folder / "chat_template.jinja"
+            source = read_regular(beside, SETTINGS_BYTES).decode("utf-8")
         if isinstance(source, list):  # several, by name
             named = [template for template in source if isinstance(template, dict)]
             source = next(
@@ -99,8 +103,8 @@ def _end_tokens(folder: Path) -> frozenset[int]:
 
 def _settings(folder: Path, name: str) -> dict[str, Any]:
     try:
-        value = json.loads((folder / name).read_bytes())
-    except (OSError, ValueError):
+        value = read_json(folder / name)
+    except BadFileError:
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -41,9 +41,7 @@ def times_as_much(before: Sequence[float], after: Sequence[float]) -> Times:
         return Times(ratio=exact, p_value=float(value == 1))
     error = math.sqrt(first + second)
     # Welch-Satterthwaite: the degrees of freedom of two variances that are not alike.
-    freedom = (first + second) ** 2 / (
-        first**2 / (len(before) - 1) + second**2 / (len(after) - 1)
-    )
+    freedom = (first + second) ** 2 / (first**2 / (len(before) - 1) + second**2 / (len(after) - 1))
     reach = min(700.0, t_quantile(0.975, freedom) * error)
     ratio = Estimate(
         value=value,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edgebench.errors import BadFileError, nearest
-from edgebench.records.answers import PATTERNS
+from edgebench.records.answers import PATTERNS, check_pattern
 from edgebench.records.base import LongText, Text
 from edgebench.records.faults import UNKNOWN_FIELD, Fault, first_fault
 from edgebench.records.task import Generation, Metric
@@ -126,10 +125,10 @@ def _checked(path: Path, header: Header, lined: LinedYaml) -> Header:
         )
     if header.answer_pattern and header.answer_pattern not in PATTERNS:
         try:
-            re.compile(header.answer_pattern)
-        except (re.error, RecursionError, OverflowError) as error:
+            check_pattern(header.answer_pattern)
+        except BadFileError as error:
             raise BadFileError(
-                f"{_place(path, 'answer_pattern', lined)}: not a regular expression: {error}",
+                f"{_place(path, 'answer_pattern', lined)}: {error.message}",
                 hint=f"or one of {', '.join(PATTERNS)}",
             ) from None
     return header

@@ -6,12 +6,12 @@ Knows how prompts and few-shot examples are rendered, and which rows are left ou
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import closing
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -19,16 +19,21 @@ from edgebench.errors import BadFileError, UsageError, nearest
 from edgebench.records.accuracy import Skip
 from edgebench.records.answers import extracted
 from edgebench.records.faults import first_fault
+from edgebench.records.limits import (
+    DATA_BYTES,
+    LABEL_CHARACTERS,
+    RENDERED_CHARACTERS,
+    TASK_BYTES,
+)
 from edgebench.records.task import Item, Task, TextTask
-from edgebench.sources.templates import compiled
+from edgebench.sources.files import read_regular, within
+from edgebench.sources.templates import Render, Renderer
 from edgebench.tasks.header import Header, read_header
 from edgebench.tasks.rows import ITEM_ROWS, GenerationRow, ItemRow, R, TextRow, read_rows
 
 BUILT_IN = ("basics", "divergence")
 MANY_ITEMS = 20  # from here on an answer that is always at one place isn't an accident
 SEPARATOR = "\n\n"  # after each few-shot example
-
-Render = Callable[[Mapping[str, Any]], str]
 
 
 def load_task(name: str) -> Task | TextTask:
@@ -49,18 +54,20 @@ def load_task(name: str) -> Task | TextTask:
 def read_task(path: Path) -> Task | TextTask:
     """Read a task file: its header, and the rows that it names."""
     header = read_header(path)
-    data = path.parent / header.data
     if header.kind == "text":
-        return _text_task(header, [row.text for _, row in _rows(data, TextRow)])
-    return _Builder(path, header).task(_rows(data, ITEM_ROWS[header.kind]))
+        return _text_task(header, [row.text for _, row in _rows(path, header.data, TextRow)])
+    with closing(Renderer()) as renderer:
+        builder = _Builder(path, header, renderer)
+        return builder.task(_rows(path, header.data, ITEM_ROWS[header.kind]))
 
 
-def _rows(path: Path, kind: type[R]) -> list[tuple[int, R]]:
+def _rows(task: Path, name: str, kind: type[R]) -> list[tuple[int, R]]:
+    """Read the rows of a file beside a task's, or in a folder below."""
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise BadFileError(f"can't read {path}: {error.strerror}") from None
-    return read_rows(path.name, raw, kind)
+        path = within(task.parent, name)
+    except BadFileError as error:
+        raise BadFileError(f"{task}, data: {error.message}") from None
+    return read_rows(path.name, read_regular(path, DATA_BYTES), kind)
 
 
 def _text_task(header: Header, parts: Sequence[str]) -> TextTask:
@@ -71,29 +78,22 @@ def _text_task(header: Header, parts: Sequence[str]) -> TextTask:
         raise BadFileError(f"task {header.name}, {first_fault(error, 'the text')}") from None
 
 
-@dataclass(frozen=True)
-class _Example:
-    """A few-shot example, rendered, and the value it must match."""
-
-    text: str
-    match: str
-
-
 class _Builder:
     """Turns rows into items as one header says."""
 
-    def __init__(self, path: Path, header: Header) -> None:
+    def __init__(self, path: Path, header: Header, renderer: Renderer) -> None:
         self._path, self._header = path, header
         default = "{{question}}" if header.kind == "generation" else "{{context}}"
-        self._prompt = compiled(header.prompt or default, f"{path.name}, prompt")
+        self._prompt = renderer.template(header.prompt or default, f"{path.name}, prompt")
         self._cluster: Render | None = None
         if header.cluster:
-            self._cluster = compiled(header.cluster, f"{path.name}, cluster")
+            self._cluster = renderer.template(header.cluster, f"{path.name}, cluster")
+        self._left_bytes = TASK_BYTES
 
     def task(self, rows: Sequence[tuple[int, ItemRow]]) -> Task:
         """Render all items; leave out, and count, what can't be scored."""
         header = self._header
-        examples, rows = self._examples(rows)
+        heads, rows = self._heads(rows)
         if header.limit and header.limit < len(rows):
             # Evenly spaced: files are often sorted by kind.
             rows = [rows[i * len(rows) // header.limit] for i in range(header.limit)]
@@ -103,7 +103,7 @@ class _Builder:
                 skipped.append(Skip(id=row.id, reason=row.unusable))
                 continue
             with _Named(f"{header.data}, line {number}"):
-                items.append(self._item(row, examples))
+                items.append(self._item(row, heads.get(self._match(row), "")))
         if not items:
             raise BadFileError(f"task {header.name} has no item left: {skipped[0].reason}")
         return _identified(
@@ -119,16 +119,9 @@ class _Builder:
             )
         )
 
-    def _item(self, row: ItemRow, examples: Sequence[_Example]) -> Item:
-        values = row.model_dump()
-        field = self._header.fewshot.match if self._header.fewshot else None
-        wanted = str(values.get(field)) if field else ""
-        shots = [example.text for example in examples if example.match == wanted]
-        if self._header.fewshot:
-            shots = shots[: self._header.fewshot.count]
-        head = "".join(shot + SEPARATOR for shot in shots)
-        contexts = tuple(head + self._prompt(rendering) for rendering in row.renderings)
-        cluster = self._cluster(values)[:10_000] if self._cluster else ""
+    def _item(self, row: ItemRow, head: str) -> Item:
+        contexts = tuple(self._sized(head, self._prompt(values)) for values in row.renderings)
+        cluster = self._sized(_label(self._cluster(row.values))) if self._cluster else ""
         if isinstance(row, GenerationRow) or self._header.chosen_metric == "exact_match":
             pattern = self._header.generation.answer_pattern
             answers = tuple(extracted(text, pattern) or text.strip() for text in row.options)
@@ -136,40 +129,70 @@ class _Builder:
         return Item(
             id=row.id,
             contexts=contexts,
-            continuations=tuple(self._joined(contexts[0], option) for option in row.options),
+            continuations=tuple(
+                self._sized(self._joined(contexts[0], option)) for option in row.options
+            ),
             gold=row.right,
             cluster=cluster,
         )
+
+    def _sized(self, *parts: str) -> str:
+        """Join texts; raise BadFileError where they, or all of the task's, are too long."""
+        if sum(map(len, parts)) > RENDERED_CHARACTERS:
+            raise BadFileError(f"with its examples more than {RENDERED_CHARACTERS} characters")
+        text = "".join(parts)
+        self._left_bytes -= sys.getsizeof(text)
+        if self._left_bytes < 0:
+            raise BadFileError(
+                f"the task's texts take more than {TASK_BYTES // 1_000_000} MB",
+                hint="set limit: in the task file, or fewer examples",
+            )
+        return text
 
     def _joined(self, context: str, continuation: str) -> str:
         """Put the delimiter before a continuation that doesn't bring white space itself."""
         bare = not context or context[-1].isspace() or continuation[0].isspace()
         return continuation if bare else self._header.delimiter + continuation
 
-    def _examples(
+    def _match(self, row: ItemRow) -> str:
+        """Return what an example must have in common with a row."""
+        field = self._header.fewshot.match if self._header.fewshot else None
+        return str(row.values.get(field)) if field else ""
+
+    def _heads(
         self, rows: Sequence[tuple[int, ItemRow]]
-    ) -> tuple[list[_Example], Sequence[tuple[int, ItemRow]]]:
-        """Render few-shot examples; those taken from the task's own rows are not scored."""
+    ) -> tuple[dict[str, str], Sequence[tuple[int, ItemRow]]]:
+        """Return the examples before an item, by what it must match, and the rows that are left.
+
+        Those taken from the task's own rows are not scored.
+        """
         fewshot = self._header.fewshot
         if fewshot is None:
-            return [], rows
-        if fewshot.data is None:
-            if fewshot.count >= len(rows):
-                raise BadFileError(
-                    f"{self._path.name}, fewshot: {fewshot.count} examples leave none of "
-                    f"{len(rows)} items"
-                )
-            return [self._example(row) for _, row in rows[: fewshot.count]], rows[fewshot.count :]
-        others = _rows(self._path.parent / fewshot.data, ITEM_ROWS[self._header.kind])
-        return [self._example(row) for _, row in others], rows
+            return {}, rows
+        name, others = self._header.data, rows[: fewshot.count]
+        if fewshot.data is not None:
+            name = fewshot.data
+            others = _rows(self._path, name, ITEM_ROWS[self._header.kind])
+        elif fewshot.count >= len(rows):
+            raise BadFileError(
+                f"{self._path.name}, fewshot: {fewshot.count} examples leave none of "
+                f"{len(rows)} items"
+            )
+        examples: dict[str, list[str]] = {}
+        for number, row in others:
+            group = examples.setdefault(self._match(row), [])
+            if len(group) < fewshot.count:
+                with _Named(f"{name}, line {number}"):
+                    group.append(self._example(row))
+        heads = {match: "".join(group) for match, group in examples.items()}
+        return heads, rows if fewshot.data is not None else rows[fewshot.count :]
 
-    def _example(self, row: ItemRow) -> _Example:
+    def _example(self, row: ItemRow) -> str:
         # What is right is one of several contexts, or one of several options.
         contexts, options = row.renderings, row.options
         context = self._prompt(contexts[min(row.right, len(contexts) - 1)])
-        text = context + self._joined(context, options[min(row.right, len(options) - 1)])
-        field = self._header.fewshot.match if self._header.fewshot else None
-        return _Example(text, str(row.model_dump().get(field)) if field else "")
+        option = self._joined(context, options[min(row.right, len(options) - 1)])
+        return self._sized(context, option, SEPARATOR)
 
 
 class _Named:
@@ -208,6 +231,11 @@ def _constant_answer(items: Sequence[Item]) -> tuple[str, ...]:
         f"the right answer is always choice {places.pop() + 1}; ties are broken at random, so a "
         "scorer that takes the first gets no reward",
     )
+
+
+def _label(cluster: str) -> str:
+    """Return a cluster's name as each of its answers can carry it: a whole passage by its sum."""
+    return cluster if len(cluster) <= LABEL_CHARACTERS else _digest(cluster)
 
 
 def _identified(task: Task) -> Task:

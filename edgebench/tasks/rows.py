@@ -17,9 +17,9 @@ from pydantic import (
 from edgebench.errors import BadFileError
 from edgebench.records.base import LongText
 from edgebench.records.faults import first_fault
+from edgebench.records.limits import DATA_ROWS, DATA_VALUES, LINE_BYTES
 
 Schema = Literal["multiple_choice", "partial", "completion", "generation", "text"]
-LONGEST_LINE = 4_000_000  # bytes
 
 R = TypeVar("R", bound="Row")
 
@@ -40,6 +40,11 @@ class Row(BaseModel):
 
     id: Annotated[str, Field(min_length=1, max_length=1000), BeforeValidator(_as_text)]
 
+    @property
+    def values(self) -> dict[str, Any]:
+        """Return the row as JSON has it: what templates see."""
+        return self.model_dump(mode="json")
+
 
 class ItemRow(Row):
     """A line that becomes an item: contexts, and what may follow them."""
@@ -47,7 +52,7 @@ class ItemRow(Row):
     @property
     def renderings(self) -> list[dict[str, Any]]:
         """Return the values to render a prompt of, one for each context."""
-        return [self.model_dump()]
+        return [self.values]
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -98,7 +103,7 @@ class PartialRow(ItemRow):
     @property
     def renderings(self) -> list[dict[str, Any]]:
         """Return the row's values with each context in turn."""
-        values = self.model_dump()
+        values = self.values
         return [values | {"context": option} for option in self.context_options]
 
     @property
@@ -171,9 +176,11 @@ def read_rows(where: str, raw: bytes, kind: type[R]) -> list[tuple[int, R]]:
     """
     rows: list[tuple[int, R]] = []
     seen: dict[str, int] = {}
+    count = 0
     for number, line in _lines(where, raw):
         try:
             row = kind.model_validate_json(line)
+            count += _count(dict(row))
         except ValidationError as error:
             raise BadFileError(
                 f"{where}, line {number}, {first_fault(error, 'the item')}"
@@ -182,6 +189,9 @@ def read_rows(where: str, raw: bytes, kind: type[R]) -> list[tuple[int, R]]:
             raise BadFileError(
                 f"{where}, line {number}, id: {row.id!r} stands on line {seen[row.id]} already"
             )
+        if len(rows) == DATA_ROWS or count > DATA_VALUES:
+            most = f"{DATA_ROWS} rows" if len(rows) == DATA_ROWS else f"{DATA_VALUES} values"
+            raise BadFileError(f"{where}, line {number}: more than {most}", hint="cut the file")
         seen[row.id] = number
         rows.append((number, row))
     if not rows:
@@ -189,12 +199,19 @@ def read_rows(where: str, raw: bytes, kind: type[R]) -> list[tuple[int, R]]:
     return rows
 
 
+def _count(value: Any) -> int:
+    """Count the values in JSON, itself included; rows nest 200 deep at most."""
+    if isinstance(value, dict):
+        return 1 + sum(map(_count, value.values()))
+    return 1 + sum(map(_count, value)) if isinstance(value, (list, tuple)) else 1
+
+
 def _lines(where: str, raw: bytes) -> Iterator[tuple[int, str]]:
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise BadFileError(f"{where} is UTF-16", hint="save it as UTF-8")
     for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
-        if len(line) > LONGEST_LINE:
-            raise BadFileError(f"{where}, line {number} has more than {LONGEST_LINE} bytes")
+        if len(line) > LINE_BYTES:
+            raise BadFileError(f"{where}, line {number} has more than {LINE_BYTES} bytes")
         try:
             text = line.decode("utf-8")
         except UnicodeDecodeError as error:

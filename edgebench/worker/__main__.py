@@ -5,22 +5,30 @@ Knows pipes and what this process asks of the kernel. Serves one artifact and th
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgebench.records.messages import AnyReply, ProtocolError, read_request, write
-from edgebench.worker.server import Server, failed
+from edgebench.guardian import die_with
+from edgebench.streams import mend_streams
+
+if TYPE_CHECKING:
+    from edgebench.records.messages import AnyReply
 
 
 def main() -> int:
     """Answer requests until `close` or the end of stdin."""
+    _prepare_process()  # before imports that take their time: the parent may end meanwhile
+    from edgebench.records.messages import ProtocolError, read_request, write
+    from edgebench.worker.server import Server, failed
+
     # A library that prints to stdout must not break the protocol: it gets stderr.
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    _prepare_process()
+    mend_streams()  # a full disk under the log costs no case
+    sys.stdout = sys.stderr
 
     def say(reply: AnyReply) -> None:
         replies.write(write(reply))
@@ -47,9 +55,8 @@ def _prepare_process() -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
     except OSError:
         sys.stderr.write("can't raise oom_score_adj\n")
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    # A parent that has ended already is seen at the end of stdin.
+    die_with(os.getppid(), signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
 
 

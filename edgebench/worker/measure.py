@@ -129,11 +129,16 @@ def _trial(session: Timed, workload: Workload, sampler: Sampler) -> Trial:
     sampler.add("decode", begin, times[-1], (count, count))
     edges = [begin, *times]
     return Trial(
-        prefill_s=(evaluated - start) / 1e9,
-        ttft_s=(first - start) / 1e9,
-        decode_s=(times[-1] - begin) / 1e9,
-        token_s=tuple((b - a) / 1e9 for a, b in itertools.pairwise(edges)),
+        prefill_s=_seconds(start, evaluated),
+        ttft_s=_seconds(start, first),
+        decode_s=_seconds(begin, times[-1]),
+        token_s=tuple(_seconds(a, b) for a, b in itertools.pairwise(edges)),
     )
+
+
+def _seconds(start_ns: int, end_ns: int) -> float:
+    """Return the seconds between two times; a clock that did not tick in between has ticked."""
+    return max(1, end_ns - start_ns) / 1e9
 
 
 def _lengthen(session: Timed, workload: Workload, sampler: Sampler, trial: Trial) -> None:

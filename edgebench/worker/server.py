@@ -6,11 +6,12 @@ pipe: replies go to whoever gave `say`. Does not plan, store or compare runs.
 
 from __future__ import annotations
 
+import contextlib
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from edgebench.device.affinity import check_pin, pin
 from edgebench.device.conditions import snapshot
@@ -20,6 +21,7 @@ from edgebench.device.meters.nvml import process_vram_bytes
 from edgebench.device.sampler import Sampler, find_pace
 from edgebench.device.system import available_bytes, process_memory
 from edgebench.errors import EdgebenchError, OutOfMemoryError, UnsupportedError
+from edgebench.records.device import Snapshot
 from edgebench.records.messages import (
     AnyReply,
     AnyRequest,
@@ -53,6 +55,7 @@ from edgebench.worker.measure import measure_speed
 from edgebench.worker.runtimes import Room, Session, Tokens, get_runtime
 
 Say = Callable[[AnyReply], None]
+Of = TypeVar("Of")
 
 
 class Server:
@@ -128,7 +131,7 @@ class Server:
         return Calibrated(timelines=record_pairs(references[0], sensors, self._progress))
 
     def _open(self, request: Open) -> Opened:
-        before = snapshot()
+        before = spared(snapshot, Snapshot())
         self._free_before_open = available_bytes()
         start = time.perf_counter_ns()
         room = Room(request.context, request.sequences)
@@ -137,8 +140,7 @@ class Server:
         check_pin(request.settings.cores)
         load_s = (time.perf_counter_ns() - start) / 1e9  # the loading alone, without the meters
         self._session = session
-        meters, self._no_energy = find_meters(request.meters)
-        self._sampler = Sampler(meters, [find_pace(meter) for meter in meters])
+        self._open_meters(request.meters)
         self._folder = Path(request.artifact.path).parent
         return Opened(
             runtime=session.info,
@@ -148,18 +150,31 @@ class Server:
             before=before,
         )
 
+    def _open_meters(self, wanted: Sequence[str]) -> None:
+        """Begin to know the meters' paces; a fault there costs the energy and not the case."""
+        meters, self._no_energy = find_meters(wanted)
+        try:
+            self._sampler = Sampler(meters, [find_pace(meter) for meter in meters])
+        except Exception as error:  # noqa: BLE001 - whatever a meter's file or program gives
+            traceback.print_exc()
+            self._no_energy = f"the meters could not be read ({type(error).__name__})"
+            for meter in meters:
+                with contextlib.suppress(Exception):
+                    meter.close()
+
     def _speed(self, session: Session, request: MeasureSpeed) -> SpeedResult:
         measured = measure_speed(session, request.workload, self._sampler, self._progress)
+        timelines = spared(self._sampler.take, None)
         return SpeedResult(
             trials=measured.trials,
             warm_up_rounds=measured.warm_up.rounds,
             settled=measured.warm_up.settled,
-            memory=self._memory(session),
+            memory=spared(lambda: self._memory(session), Memory()),
             loaded=measured.loaded,
-            after=snapshot(),
+            after=spared(snapshot, Snapshot()),
             foreign_cpu=measured.foreign_cpu,
-            timelines=self._sampler.take(),
-            energy_reason=self._no_energy,
+            timelines=timelines or (),
+            energy_reason="the readings make no timeline" if timelines is None else self._no_energy,
         )
 
     def _score(self, session: Session, request: ScoreTask) -> ScoreResult:
@@ -175,8 +190,8 @@ class Server:
         return ScoreResult(
             items=tuple(items),
             skipped=tuple(skipped),
-            memory=self._memory(session),
-            after=snapshot(),
+            memory=spared(lambda: self._memory(session), Memory()),
+            after=spared(snapshot, Snapshot()),
             warnings=text.warnings(),
         )
 
@@ -187,8 +202,8 @@ class Server:
         text = SharedText(session, self._folder, session.vocabulary)
         return DivergenceResult(
             divergence=compare_text(session, text, request, self._progress),
-            memory=self._memory(session),
-            after=snapshot(),
+            memory=spared(lambda: self._memory(session), Memory()),
+            after=spared(snapshot, Snapshot()),
             warnings=text.warnings(),
         )
 
@@ -212,6 +227,15 @@ class Server:
 
     def _progress(self, done: int, total: int) -> None:
         self._say(Progress(done=done, total=total))
+
+
+def spared(compute: Callable[[], Of], otherwise: Of) -> Of:
+    """Return what is read beside a measurement; where that fails `otherwise`, for it was made."""
+    try:
+        return compute()
+    except Exception:  # noqa: BLE001 - the trials and the answers are there
+        traceback.print_exc()
+        return otherwise
 
 
 def _vocabulary(tokens: Tokens) -> Vocabulary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,8 @@ def test_compare_in_every_format(edgebench: Shell, fakes: MakeFake) -> None:
     assert [row["level"] for row in rows] == ["f16", "q8_0"]
     printed = edgebench.json("compare", "--json")
     assert [row["level"] for row in printed["rows"]] == ["f16", "q8_0"]
-    assert set(printed) == {"rows", "grouped"}
+    assert set(printed) == {"rows", "grouped", "passed_over"}
+    assert printed["passed_over"] == {"count": 0, "first": []}
 
 
 @pytest.fixture
@@ -60,6 +62,84 @@ def test_pick_has_a_code_for_each_decision(levels: Shell) -> None:
     undecided = levels(*typed, "--min-decode", "150", "--max-accuracy-loss", "0.1%")
     assert undecided.returncode == 6
     assert "items" in undecided.stdout
+
+
+# lines that are no runs
+
+DIGITS = b'{"wall_s": 1' + b"0" * 400 + b"}"
+BAD = (b"{", b"\xff", b'{"schema": "edgebench.run/2"}', b"[" * 5000, DIGITS)
+
+
+@pytest.fixture
+def marred(levels: Shell) -> Shell:
+    """Put five bad lines between the good ones."""
+    (path,) = levels.cwd.glob("profiles/cpu/*.jsonl")
+    first, *rest = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([first, *BAD, *rest]) + b"\n")
+    return levels
+
+
+@pytest.mark.parametrize("layout", ["table", "markdown", "csv", "json"])
+def test_bad_lines_are_named_and_the_others_compared(marred: Shell, layout: str) -> None:
+    """The first three with file, line and fault, then how many more; stdout is as without them."""
+    done = marred("compare", "--format", layout)
+    assert done.returncode == 0
+    assert "q8_0" in done.stdout
+    told = done.stderr.splitlines()
+    assert [line.split(": ")[0] for line in told] == ["passed over"] * 4
+    assert [f"line {number}:" in line for number, line in zip((2, 3, 4), told, strict=False)] == [
+        True
+    ] * 3
+    assert "2 more" in told[3]
+
+
+def test_bad_lines_stand_in_json(marred: Shell) -> None:
+    """Count, file, line and fault, of compare and pick alike."""
+    picked = marred.json("pick", "--device", "cpu", "--min-decode", "150", "--json")
+    compared = marred.json("compare", "--json")
+    assert picked["decision"] == "picked"
+    assert picked["passed_over"] == compared["passed_over"]
+    assert picked["passed_over"]["count"] == 5
+    assert [line["line"] for line in picked["passed_over"]["first"]] == [2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("command", [["compare"], ["pick", "--device", "cpu"]], ids=lambda c: c[0])
+def test_bad_lines_are_an_error_where_that_is_asked_for(marred: Shell, command: list[str]) -> None:
+    """--strict: exit 4 and nothing on stdout."""
+    done = marred(*command, "--strict")
+    assert done.returncode == 4
+    assert done.stdout == ""
+    assert "5 lines or files can't be read" in done.stderr
+
+
+def test_strict_says_nothing_where_all_is_well(levels: Shell) -> None:
+    """A store without a bad line is judged as ever."""
+    done = levels("compare", "--strict")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_store_of_bad_lines_alone_is_a_bad_file(edgebench: Shell) -> None:
+    """Exit 4, and what stands there is named."""
+    (edgebench.cwd / "x.jsonl").write_bytes(b"not a run\n")
+    os.mkfifo(edgebench.cwd / "fifo.jsonl")
+    for name in ("x.jsonl", "fifo.jsonl"):
+        done = edgebench("compare", name)
+        assert done.returncode == 4, done.stderr
+        assert name in done.stderr
+        assert "fault of edgebench" not in done.stderr
+
+
+def test_a_file_whose_name_is_no_text_is_read(levels: Shell) -> None:
+    """Its runs count, and its bad lines are named."""
+    (path,) = levels.cwd.glob("profiles/cpu/*.jsonl")
+    other = Path(os.fsdecode(os.fsencode(path.parent) + b"/m\xff.jsonl"))
+    path.rename(other)
+    with other.open("ab") as file:
+        file.write(b"{\n")
+    done = levels("compare")
+    assert done.returncode == 0
+    assert r"m\xff.jsonl, line 5" in done.stderr
+    assert levels.json("compare", "--json")["passed_over"]["count"] == 1
 
 
 def test_devices_says_which_one_this_is(edgebench: Shell) -> None:

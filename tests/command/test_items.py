@@ -6,6 +6,9 @@ import pytest
 from support.shell import MakeFake, Shell
 from support.task_files import write_quiz, write_task
 
+from edgebench.records import answers
+from edgebench.sources import templates
+
 QUIZ = ("--workload", "none", "--tasks", "quiz.yaml")
 
 
@@ -61,6 +64,31 @@ def test_generated_answers_are_kept_beside_the_verdict(edgebench: Shell, fakes: 
     assert run.accuracy
     answers = [(item.answer, item.correct) for item in run.accuracy.items]
     assert answers == [("7", True), ("7", False)]
+
+
+@pytest.mark.parametrize("bomb", ["pattern", "template"])
+def test_what_never_ends_while_answering_costs_its_case_alone(
+    edgebench: Shell, fakes: MakeFake, monkeypatch: pytest.MonkeyPatch, bomb: str
+) -> None:
+    """The run is stored with what took too long; the other case has its figure."""
+    monkeypatch.setattr(answers, "PATTERN_S", 0.2)
+    monkeypatch.setattr(templates, "RENDER_S", 0.2)
+    templates._chat_renderer.cache_clear()
+    loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    fine, slow = {"says": "aab"}, {"says": "a" * 60 + "b"}
+    if bomb == "template":
+        slow = fine | {"chat_template": loops}
+    fakes("f16", fine | {"chat_template": "{{ messages[0].content }}"})
+    fakes("q8_0", slow | ({"chat_template": "{{ messages[0].content }}"} | slow))
+    rows = [{"id": "a", "question": "Say a", "answer": "aa"}]
+    header = {"schema": "generation", "answer_pattern": "^(a|aa)+$", "chat": True}
+    write_task(edgebench.cwd, rows, **header)
+    runs = edgebench.profile(*QUIZ, code=1)
+    assert (runs["f16"].status, runs["q8_0"].status) == ("ok", "failed")
+    error = runs["q8_0"].error
+    assert error
+    assert ("answer_pattern '^(a|aa)+$' takes too long" in error.message) == (bomb == "pattern")
+    assert ("chat template can't be rendered" in error.message) == (bomb == "template")
 
 
 def test_items_alone_have_a_reason_for_no_energy(edgebench: Shell, fakes: MakeFake) -> None:

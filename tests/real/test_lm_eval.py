@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +21,7 @@ from edgebench.tasks.load import load_task, read_task
 if importlib.util.find_spec("lm_eval") is None or importlib.util.find_spec("datasets") is None:
     pytest.skip("lm-eval is not installed", allow_module_level=True)
 
+from edgebench.lm_eval import rows
 from edgebench.lm_eval.build import build, cached
 
 MEAN = "    aggregation: mean\n    higher_is_better: true\n"
@@ -288,6 +291,48 @@ def test_templates_of_a_task_are_held_in_a_sandbox(tmp_path: Path) -> None:
     """lm-eval's own templates can reach Python; those of --include can't."""
     text = CHOICES.replace("{{q}}", "{{q.__class__.__mro__}}")
     assert "unsafe" in refused(tmp_path, text, QUESTIONS)
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("include: fifo\n", "fifo is a FIFO"),
+        ("include: /dev/zero\n", "/dev/zero is a device"),
+        (f"a: {'[' * 2000}", "line 1: nested more than 64 deep"),
+        ("a: &a [*a]", "line 1: nested more than 64 deep"),
+        ("include: a\0b\n", "not valid YAML"),
+        ('include: "a\\0b"\n', "can't be the name of a file"),
+    ],
+)
+def test_file_that_lm_eval_would_wait_for_is_refused(tmp_path: Path, file: str, said: str) -> None:
+    """Any YAML file of --include, and what it includes, is looked at before lm-eval reads it."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    os.mkfifo(mine / "fifo")
+    (mine / "other.yaml").write_text(file)
+    assert said in refused(tmp_path, CHOICES, QUESTIONS)
+
+
+def test_data_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    """A FIFO or a device would be read for ever."""
+    write_task(tmp_path / "mine", "mine", CHOICES, QUESTIONS)
+    (tmp_path / "mine" / "mine.jsonl").unlink()
+    os.mkfifo(tmp_path / "mine" / "mine.jsonl")
+    with pytest.raises(BadFileError, match=r"mine\.jsonl is a FIFO"):
+        build("lm_eval:mine", tmp_path, include=tmp_path / "mine")
+
+
+def test_templates_and_patterns_of_a_task_have_their_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A template that fills the memory, and a filter that matches for ever, are named."""
+    text = CHOICES.replace("{{q}}", "{{q.ljust(3000000000)}}")
+    assert "its template can't be rendered: it takes too much" in refused(tmp_path, text, QUESTIONS)
+    monkeypatch.setattr(rows, "PROBES_S", 0.3)
+    steps = "[{function: regex, regex_pattern: '(a|aa)+$'}, {function: take_first}]"
+    text = re.sub(r"filter: \[.*\]", lambda _: f"filter: {steps}", EXACT)
+    long = [{"q": "Say it", "a": "a" * 5000 + "b"}]
+    assert "its pattern '(a|aa)+$' takes too long" in refused(tmp_path, text, long)
 
 
 @pytest.mark.parametrize("name", ["mine.yaml", "mine.jsonl"])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebench.records.run import Run
-from edgebench.run.store import read_runs
+from edgebench.run.stored import read_runs
 
 Outcome = subprocess.CompletedProcess[str]
 

@@ -8,10 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgebench.records.answers import PATTERNS, after_thought, before_stop, extracted, is_right
+from edgebench.errors import BadFileError
+from edgebench.records import answers
+from edgebench.records.answers import (
+    PATTERNS,
+    after_thought,
+    before_stop,
+    check_pattern,
+    extracted,
+    is_right,
+)
 from edgebench.records.settings import Settings
 from edgebench.records.spans import ChatTemplate
 from edgebench.records.task import Generation
+from edgebench.sources import templates
 from edgebench.worker.runtimes import Room
 from edgebench.worker.runtimes.fake import FakeSession
 from edgebench.worker.score.chat import Prompts
@@ -52,6 +62,39 @@ def test_number_after_the_mark_is_found_in_any_text(number: int, before: str) ->
 def test_last_number_is_read(text: str, found: str | None) -> None:
     """Without its comma, currency and full stop; quickly in a long text without numbers."""
     assert extracted(text, PATTERNS["last_number"]) == found
+
+
+@given(
+    st.sampled_from(
+        [*PATTERNS.values(), r"answer is (\-?[0-9\.,]+)", r"(?i)\(([a-e])\)", r"^\s*(\w+)(?<!\.)",
+         r"(\$?[0-9]+(?:\.[0-9]+)?)\s*$", r"\b([A-D])\b", r"(a|b)?\1x*"]
+    ),
+    st.text("ab(ABC)9.,-$# x\n\u00c9\u0661answeri", max_size=40),
+)  # fmt: skip
+def test_patterns_with_a_limit_match_what_re_matches(pattern: str, text: str) -> None:
+    """The engine that can be told to stop gives the same answers as Python's own."""
+    wanted, match = re.search(pattern, text), answers._Search(pattern)(text)
+    assert (wanted and (wanted.span(), wanted.groups())) == (
+        match and (match.span(), match.groups())
+    )
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(", "a{e<=1}", "(?R)", "[", "a**", r"\p{L}", "(?P<a", "(a" * 500]
+)
+def test_what_re_would_not_take_is_no_pattern(pattern: str) -> None:
+    """Neither is what only the other engine understands."""
+    with pytest.raises(BadFileError, match="not a regular expression"):
+        check_pattern(pattern)
+
+
+def test_time_of_a_pattern_is_limited_for_all_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many texts, each a little too slow, come to an end as one does that never ends."""
+    monkeypatch.setattr(answers, "PATTERN_S", 0.1)
+    monkeypatch.setattr(answers, "PATTERN_EACH_S", 0.001)
+    search = answers._Search("(a|aa)+$")
+    with pytest.raises(BadFileError, match=r"the answer_pattern '\(a\|aa\)\+\$' takes too long"):
+        list(map(search, ["a" * 22 + "b"] * 1000))
 
 
 def test_trace_is_no_part_of_the_answer() -> None:
@@ -134,12 +177,19 @@ def test_without_a_context_the_first_token_is_scored_too() -> None:
         "{{ cycler.__init__.__globals__ }}",
         "{{ raise_exception('no system message') }}",
         "{% for a in range(1000000) %}{% endfor %}",
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{{ 'a'.ljust(3000000000) }}",
+        "{% for a in range(99999) %}{{ messages }}{% endfor %}",
+        "{" * 300_000,
     ],
+    ids=["append", "class", "globals", "raise", "range", "loops", "memory", "output", "source"],
 )
-def test_chat_template_is_rendered_in_a_sandbox(source: str) -> None:
-    """It can change nothing, reach nothing and run for no length of time."""
-    from edgebench.errors import BadFileError
-
+def test_chat_template_is_rendered_in_a_sandbox(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can change nothing, reach nothing and take no length of time, memory or output."""
+    monkeypatch.setattr(templates, "RENDER_S", 0.2)
+    templates._chat_renderer.cache_clear()
     prompts = Prompts(FakeSession({}, Settings(), Room(64)), ChatTemplate(source))
-    with pytest.raises(BadFileError, match="chat template can't be rendered"):
+    with pytest.raises(BadFileError, match=r"chat template (can't be rendered|has more)"):
         prompts.rendered("Hi")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import pickle
 from pathlib import Path
 
@@ -68,6 +70,51 @@ def test_weights_that_link_out_are_refused(tmp_path: Path) -> None:
     (folder / "model.safetensors").symlink_to(tmp_path / "secret")
     with pytest.raises(BadFileError, match="links out of the folder"):
         open_checkpoint(folder, Allowed())
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("model.safetensors.index.json", {"weight_map": {"a": "../secret.safetensors"}}),
+        ("model.safetensors.index.json", {"weight_map": {"a": "/etc/passwd"}}),
+        ("model.safetensors.index.json", {"weight_map": {"a": "x\0"}}),
+        ("model.safetensors.index.json", {"weight_map": {"a": "missing.safetensors"}}),
+        ("model.safetensors.index.json", {"weight_map": "x"}),
+        ("model.safetensors.index.json", []),
+        ("tokenizer_config.json", {"tokenizer_file": "/etc/passwd"}),
+        ("tokenizer_config.json", {"vocab_file": "../secret"}),
+        ("tokenizer_config.json", {"fast_tokenizer_files": ["tokenizer.json", "/dev/zero"]}),
+    ],
+)
+def test_files_that_name_others_outside_are_refused(
+    tmp_path: Path, file: str, content: object
+) -> None:
+    """transformers would follow them: shards of an index, parts of a tokenizer."""
+    folder = bare_checkpoint(tmp_path / "m")
+    (tmp_path / "secret.safetensors").write_bytes(b"x")
+    (folder / file).write_text(json.dumps(content))
+    with pytest.raises(BadFileError, match=r"outside its folder|can.t read|object"):
+        open_checkpoint(folder, Allowed(pickle=True, code=True))
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_files_of_a_checkpoint_are_files(tmp_path: Path, name: str) -> None:
+    """A FIFO or a link to a device is not waited for."""
+    for index, make in enumerate((os.mkfifo, lambda path: path.symlink_to("/dev/zero"))):
+        folder = bare_checkpoint(tmp_path / f"m{index}")
+        (folder / name).unlink()
+        make(folder / name)
+        with pytest.raises(BadFileError):
+            open_checkpoint(folder)
+
+
+def test_counts_beyond_all_machines_are_none(tmp_path: Path) -> None:
+    """A context of 10 ** 39 tokens isn't one; 10 ** 400 isn't a number that is read."""
+    folder = bare_checkpoint(tmp_path / "m", max_position_embeddings=10**39)
+    assert open_checkpoint(folder).context_length == 0
+    huge = bare_checkpoint(tmp_path / "h", max_position_embeddings=10**400)
+    with pytest.raises(BadFileError, match="more than 40 digits"):
+        open_checkpoint(huge)
 
 
 def test_what_is_no_folder_is_wrong_usage(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -63,13 +64,28 @@ def test_later_files_change_only_what_they_name(elsewhere: Path) -> None:
             "devices:\n  cpu: {settings: {thread: 4}}\n",
             "unknown field 'devices.cpu.settings.thread'",
         ),
-        ("devices:\n  cpu: {memory_gib: -4}\n", "memory_gib: .*greater than 0"),
+        ("devices:\n  cpu: {memory_gib: -4}\n", "memory_gib: .*greater than"),
         ("device: {}\n", "line 1"),
         ("- a\n- b\n", "field the file"),
         ("", "field the file"),
         ("devices: {../x: {}}\n", "line 1"),
         ("devices: [\n", "line 2: not valid YAML"),
         ("devices: !!python/object/apply:os.system [id]\n", "not valid YAML"),
+        (
+            "devices:\n  cpu: {soc: 2000-99-99}\n",
+            "line 2: '2000-99-99' isn't a value of the type",
+        ),
+        ("devices:\n\n  cpu: {memory_gib: 0b_}\n", "line 3: '0b_' isn't a value of the type int"),
+        ("devices: {cpu: {soc: !!timestamp x}}\n", "line 1: 'x' isn't a value of the type time"),
+        (
+            "devices: {cpu: {memory_gib: !!float x}}\n",
+            "line 1: 'x' isn't a value of the type fl",
+        ),
+        ("devices: {cpu: {soc: !!bool zz}}\n", "line 1: 'zz' isn't a value of the type bool"),
+        ("devices: {cpu: {memory_gib: " + "1" * 5000 + "}}\n", "line 1: a number has more than 40"),
+        ("devices: {cpu: {memory_gib: 1" + ":59" * 5000 + "}}\n", "line 1: a number has more than"),
+        ("devices: {cpu: {soc: *there}}\n", "not valid YAML: found undefined alias"),
+        ("devices: {" + "a" * 200 + ": {}}\n", "line 1"),
     ],
 )
 def test_wrong_file_is_shown_by_line_and_field(elsewhere: Path, text: str, said: str) -> None:
@@ -91,22 +107,39 @@ def bomb() -> str:
 
 
 @pytest.mark.parametrize(
-    "raw",
+    ("raw", "said"),
     [
-        bomb().encode(),
-        b"a: &a [*a]\ndevices: {cpu: {match: *a}}\n",
-        b"[" * 20000,
-        b"\xff\xfe\x00",
-        b"devices: {}\n" + b"#" * (2 << 20),
+        (bomb().encode(), "line 5: more than 50000 entries"),
+        (b"a: &a [*a]\ndevices: {cpu: {match: *a}}\n", "line 1: nested more than 64 deep"),
+        (b"[" * 20000, "line 1: nested more than 64 deep"),
+        (b"? " * 20000, "line 1: nested more than 64 deep"),
+        (b"\xff\xfe\x00", "isn't UTF-8"),
+        (b"devices: {}\n" + b"#" * (2 << 20), "more than 1 MiB"),
     ],
-    ids=["bomb", "loop", "deep", "binary", "large"],
+    ids=["bomb", "loop", "lists", "keys", "binary", "large"],
 )
-def test_hostile_file_is_refused_at_once(elsewhere: Path, raw: bytes) -> None:
+def test_hostile_file_is_refused_at_once(elsewhere: Path, raw: bytes, said: str) -> None:
     """Alias bombs, loops, endless nesting, bytes and size: an error, in little time and memory."""
     path = elsewhere / "hostile.yaml"
     path.write_bytes(raw)
-    with pytest.raises(BadFileError):
+    with pytest.raises(BadFileError, match=said):
         load_registry(path)
+
+
+def test_aliases_of_a_person_count_as_what_they_stand_for(elsewhere: Path) -> None:
+    """Anchors save typing; only what they blow up to is limited."""
+    path = elsewhere / "lab.yaml"
+    path.write_text("devices:\n  a: &a {memory_gib: 2, match: [x]}\n  b: {<<: *a, soc: s}\n")
+    devices = load_registry(path).devices
+    assert (devices["b"].memory_gib, devices["b"].match, devices["b"].soc) == (2, ("x",), "s")
+
+
+def test_registry_is_a_file(elsewhere: Path) -> None:
+    """A FIFO isn't waited for, a device isn't read."""
+    os.mkfifo(elsewhere / "fifo.yaml")
+    for path, said in {elsewhere / "fifo.yaml": "FIFO", Path("/dev/zero"): "device"}.items():
+        with pytest.raises(BadFileError, match=f"is a {said}, not a file"):
+            load_registry(path)
 
 
 def test_unknown_name_gets_the_nearest() -> None:

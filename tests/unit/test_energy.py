@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +14,15 @@ from support.sensors import SENSORS, Sensor, scores, study
 
 from edgebench.figures.energy import energies, energy_of, joined
 from edgebench.figures.windows import NoFigure, power_of, readings_of, unwrap
-from edgebench.records.energy import Series, Timeline, Total, Window, window_needed_s
+from edgebench.records.energy import (
+    Calibration,
+    Energy,
+    Series,
+    Timeline,
+    Total,
+    Window,
+    window_needed_s,
+)
 
 Power = Callable[[float], float]
 RNG = random.Random(3)
@@ -327,6 +336,32 @@ def case_of(*series: Series, rails: tuple[str, ...] = ("r",)) -> Timeline:
 def phased(t: float) -> float:
     """Idle 2 W, prefill 12 W, decode 7 W."""
     return 12.0 if 5 <= t < 7 else (7.0 if 8 <= t < 18 else 2.0)
+
+
+def test_a_source_that_can_not_be_computed_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is wrong with it, its energy is absent with the reason, and the others are there."""
+    line = case_of(powers(phased, 0.05))
+    calls = itertools.count()
+
+    def sometimes(*arguments: Any) -> Energy:
+        if next(calls) == 0:
+            raise OverflowError("math range error")
+        return energy_of(*arguments)
+
+    monkeypatch.setattr("edgebench.figures.energy.energy_of", sometimes)
+    first, second = energies([line, line])
+    assert first.decode is None
+    assert first.reason == "it could not be computed (OverflowError: math range error)"
+    assert second.decode
+
+
+def test_a_calibration_that_makes_power_negative_leaves_no_figure() -> None:
+    """What is below zero is told, and not stored as energy."""
+    fit = Calibration(gain=1.0, offset_w=-50.0, gain_sd=0.0, offset_sd=0.0, n=3)
+    line = case_of(powers(phased, 0.05))
+    found = energy_of(line, line.totals[0], fit)
+    assert found.decode is None
+    assert "its calibration makes -43 W of 7 W" in str(found.reason)
 
 
 def test_gross_net_and_per_token() -> None:

@@ -16,7 +16,14 @@ ROOMS = (
     "cli", "report", "analyze", "lm_eval", "run", "figures", "plan", "convert", "tasks", "worker",
     "device", "sources", "stats", "records",
 )  # fmt: skip
-GROUND = {"errors", "processes", "__init__"}  # loose at the root, with __main__
+GROUND = {
+    "errors",
+    "guardian",
+    "interrupts",
+    "processes",
+    "streams",
+    "__init__",
+}  # loose at the root, with __main__
 DEVICE_SIDE = {"worker", "device"}
 BOTH_SIDES = {"sources", "stats", "records"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -94,3 +95,23 @@ def test_majority_is_told_where_the_choices_are_labels(tmp_path: Path) -> None:
     assert isinstance(task, Task)
     accuracy = accuracy_of(task, answers(FakeSession({}, Settings(), Room(512)), task))
     assert accuracy.majority == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize("broken", [math.nan, -math.inf, math.inf])
+def test_item_without_a_finite_likelihood_is_left_out(tmp_path: Path, broken: float) -> None:
+    """It isn't counted as wrong, and the others keep their results."""
+
+    class Broken(FakeSession):
+        def score(self, spans: Any) -> list[Score]:
+            scores = list(super().score(spans))
+            return [Score(broken, False), *scores[1:]]
+
+    task = read_task(write_quiz(tmp_path, [0, 1, 0]))
+    assert isinstance(task, Task)
+    session = Broken({}, Settings(), Room(2048))
+    results, skipped = likelihood.answer(session, task, Prompts(session), lambda *_: None)
+    assert ([result.id for result in results], [skip.id for skip in skipped]) == (
+        ["q1", "q2"],
+        ["q0"],
+    )
+    assert "isn't a finite number" in skipped[0].reason

@@ -14,7 +14,7 @@ import pytest
 
 gguf = pytest.importorskip("gguf")
 
-from edgebench.convert import ladder  # noqa: E402
+from edgebench.convert import folders, ladder  # noqa: E402
 from edgebench.convert.folders import existing  # noqa: E402
 from edgebench.convert.gguf import quantize  # noqa: E402
 from edgebench.convert.levels import Wanted  # noqa: E402
@@ -196,6 +196,20 @@ def test_a_source_is_hashed_once_for_all_its_levels(
     made = list(ladder.make_levels(sources, wanted, ladder.Choices(tmp_path / "out"), QUIET))
     assert [artifact.level for artifact in made] == ["q8_0", "q4_0"]
     assert hashed == {"m-f16": 1, ".m-q8_0": 1, ".m-q4_0": 1}
+
+
+@pytest.mark.parametrize("origin", ["a checkpoint", "another"])
+def test_who_is_slower_takes_what_another_command_made(tmp_path: Path, origin: str) -> None:
+    """Two commands make one folder at once: the second one finds it there when it is done."""
+    first = load_artifact(write_artifact(tmp_path / "m-f16", origin="a checkpoint"))
+    with folders.partial_folder(tmp_path, "m-f16") as partial:
+        second = load_artifact(write_artifact(partial, origin=origin))
+        if origin == first.origin:
+            assert folders.finish(partial, tmp_path / "m-f16", second) == first
+        else:
+            with pytest.raises(UsageError, match="another source"):
+                folders.finish(partial, tmp_path / "m-f16", second)
+    assert [path.name for path in tmp_path.iterdir()] == ["m-f16"]
 
 
 def test_the_reference_itself_is_a_level_of_its_ladder(tmp_path: Path) -> None:

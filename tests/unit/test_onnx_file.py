@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import random
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +21,14 @@ from edgebench.convert.onnx.graph import (  # noqa: E402
     head_of,
     pack_weights,
 )
+from edgebench.convert.onnx.quantize import PACKINGS  # noqa: E402
 from edgebench.errors import BadFileError  # noqa: E402
-from edgebench.sources.onnx_file import read_onnx  # noqa: E402
+from edgebench.records.settings import Settings  # noqa: E402
+from edgebench.sources.manifest import load_artifact  # noqa: E402
+from edgebench.sources.onnx_artifact import describe_graph  # noqa: E402
+from edgebench.sources.onnx_file import GRAPH, read_onnx  # noqa: E402
+from edgebench.worker.runtimes import Room  # noqa: E402
+from edgebench.worker.runtimes.onnx import Onnx  # noqa: E402
 
 HIDDEN, VOCABULARY = 64, 96
 
@@ -98,7 +107,7 @@ def test_data_that_links_out_is_refused(tmp_path: Path) -> None:
     path = graph(tmp_path / "m")
     (tmp_path / "m/data").rename(tmp_path / "secret")
     (tmp_path / "m/data").symlink_to(tmp_path / "secret")
-    with pytest.raises(BadFileError, match="links out of the folder"):
+    with pytest.raises(BadFileError, match="is outside its folder"):
         read_onnx(path)
 
 
@@ -126,6 +135,79 @@ def test_what_is_no_model_is_a_bad_file(tmp_path: Path, raw: bytes) -> None:
     path.write_bytes(raw)
     with pytest.raises(BadFileError, match="isn't an ONNX model"):
         read_onnx(path)
+
+
+def test_lies_of_operators_are_not_believed(tmp_path: Path) -> None:
+    """A few packed weights don't make a level, nor K and N more weights than there are."""
+    path = graph(tmp_path / "m", shared=False)
+    model = onnx.load(str(path), load_external_data=False)
+    packed = numpy_helper.from_array(np.zeros((4, 1, 16), np.uint8), "p")
+    model.graph.initializer.append(packed)
+    node = helper.make_node(
+        "MatMulNBits", ["rows", "p", "s"], ["y"], K=1 << 40, N=1 << 40, bits=4, block_size=32
+    )
+    model.graph.node.insert(0, node)
+    path.write_bytes(model.SerializeToString())
+    info = read_onnx(path)
+    assert (info.level, info.parameters) == ("fp32", 2 * HIDDEN * VOCABULARY + 4 * 32)
+
+
+@pytest.mark.parametrize("level", ["int4", "int8_block", "int8"])
+@pytest.mark.parametrize("shared", [True, False])
+def test_levels_are_known_by_what_products_read(tmp_path: Path, level: str, shared: bool) -> None:
+    """Packed graphs have their level, and as many weights as their source."""
+    source = graph(tmp_path / "s", shared)
+    target = tmp_path / "t"
+    target.mkdir()
+    pack_weights(source, target, PACKINGS[level], lambda done, total: None)
+    info = read_onnx(target / GRAPH)
+    assert info.level == level
+    assert info.parameters == pytest.approx(read_onnx(source).parameters, rel=0.04)
+
+
+def test_a_graph_is_held_against_its_description(tmp_path: Path) -> None:
+    """Level, size, bits and kind of graph are the file's; weights that nobody named have a sum."""
+    folder = graph(tmp_path / "m").parent
+    honest = describe_graph(folder / "model.onnx", name="m", model="m")
+    lies = {"level": "int4", "bits_per_weight": 4.5, "size_bytes": 1, "graph": "fused", "files": {}}
+    text = json.dumps(honest.model_dump(mode="json") | lies)
+    (folder / "artifact.json").write_text(text)
+    told = load_artifact(folder)
+    assert (told.level, told.graph) == ("fp32", "standard")
+    assert (told.size_bytes, told.files) == (honest.size_bytes, honest.files)
+    assert set(told.claims) == {"level", "bits_per_weight", "size_bytes", "graph"}
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5000, "/dev/zero", "fifo", "folder"])
+def test_data_that_is_no_file_is_refused(tmp_path: Path, name: str) -> None:
+    """Names that no file has, a FIFO, a folder."""
+    path = changed(graph(tmp_path), location=name)
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(BadFileError) as caught:
+        read_onnx(path)
+    assert len(caught.value.message) < 1000
+
+
+def test_mutants_of_a_graph_are_refused_or_described(tmp_path: Path) -> None:
+    """Any bytes of a graph changed, cut or doubled: described, or one error."""
+    path = graph(tmp_path, shared=False)
+    good, draw = path.read_bytes(), random.Random(1)
+    refused: list[BadFileError] = []
+    for _ in range(300):
+        raw = bytearray(good)
+        for _ in range(draw.randint(1, 4)):
+            raw[draw.randrange(len(raw))] = draw.choice((0, 1, 127, 128, 255, draw.randrange(256)))
+        if draw.random() < 0.2:
+            at = draw.randrange(len(raw))
+            raw[at : at + draw.randrange(20)] = raw[: draw.randrange(20)]
+        path.write_bytes(raw)
+        try:
+            describe_graph(path, name="m", model="m").model_dump_json()
+        except BadFileError as error:
+            refused.append(error)
+    assert max(len(error.message) for error in refused) < 1000
+    assert 50 < len(refused) < 300
 
 
 def logits(path: Path, **inputs: Any) -> Any:
@@ -170,3 +252,16 @@ def test_logits_start_leaves_rows_out_and_defaults_to_all(tmp_path: Path) -> Non
     assert whole.shape == (1, 8, VOCABULARY)
     last = logits(path, input_ids=ids, logits_start=np.array([5], np.int64))
     assert np.array_equal(last, whole[:, 5:])
+
+
+def test_operators_of_another_library_are_not_loaded(tmp_path: Path) -> None:
+    """A graph that wants an operator from elsewhere: one error, and no library is looked for."""
+    pytest.importorskip("onnxruntime")
+    path = graph(tmp_path)
+    model = onnx.load(str(path), load_external_data=False)
+    model.graph.node[0].domain = "./evil.so"
+    model.opset_import.add(domain="./evil.so", version=1)
+    path.write_bytes(model.SerializeToString())
+    artifact = describe_graph(path, name="m", model="m", path=str(path))
+    with pytest.raises(BadFileError, match="onnxruntime can't load m"):
+        Onnx().open(artifact, Settings(), Room(64))

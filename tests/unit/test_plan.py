@@ -30,7 +30,7 @@ from edgebench.records.messages import Hello
 from edgebench.records.run import Run
 from edgebench.records.settings import Settings, Workload
 from edgebench.records.task import Task, TextTask
-from edgebench.run.store import read_runs
+from edgebench.run.stored import read_runs
 from edgebench.run.transports.memory import MemoryTransport
 from edgebench.tasks.load import load_task
 from edgebench.worker.server import Server

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from typing import Any
 
@@ -22,7 +23,7 @@ from support.builders import (
 from edgebench.analyze.compare import Group, compare
 from edgebench.analyze.rows import summarize
 from edgebench.records.accuracy import Divergence
-from edgebench.records.base import Estimate
+from edgebench.records.base import Estimate, clean
 from edgebench.records.device import Conditions
 from edgebench.records.run import Run, RunError
 from edgebench.report.csv_file import as_csv
@@ -241,6 +242,38 @@ def test_csv_keeps_all_divergences() -> None:
         ("basics", "wiki", "0.004"),
         ("", "code", "0.02"),
     ]
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", " =", "\t=", "\r=", "\n=", "\u202e="])
+def test_a_spreadsheet_runs_no_cell(start: str) -> None:
+    """Text from a stranger's file that begins like a formula is text; numbers stay numbers."""
+    words = f'{start}HYPERLINK("http://x")\x1b[31m\u202e'
+    runs = [make_run(artifact=artifact("f16", model=words, name=words), speed=make_speed(20.0))]
+    (row,) = csv.DictReader(io.StringIO(as_csv(groups_of(runs))))
+    assert row["model"].startswith("'")
+    assert row["model"].isprintable()
+    assert float(row["decode_tokens_per_s"]) > 0
+
+
+def test_a_loss_in_csv_is_a_number() -> None:
+    """A minus sign before a figure is no formula."""
+    rows = list(csv.DictReader(io.StringIO(as_csv(groups_of(ladder())))))
+    assert min(float(row["difference"]) for row in rows if row["difference"]) < 0
+
+
+@pytest.mark.parametrize("nasty", ["\x1b[2J", "\u202eabc\u2066", "a\u200bb", "\x9b31m", "\udcff"])
+def test_text_of_strangers_is_clean_wherever_it_is_shown(nasty: str) -> None:
+    """Nothing moves the cursor, turns the direction of writing or can't be seen."""
+    words = clean(f"before{nasty}after")
+    assert words.isprintable()
+    assert words.startswith("before")
+    assert words.endswith("after")
+    assert clean("x" * 500, 10) == "x" * 10
+
+
+def test_bytes_of_a_name_are_written_out() -> None:
+    """A file's name that isn't UTF-8 can be told from others, and be printed."""
+    assert clean(os.fsdecode(b"m\xff\xfe.jsonl")) == r"m\xff\xfe.jsonl"
 
 
 def test_csv_has_an_empty_cell_for_an_unknown_interval() -> None:

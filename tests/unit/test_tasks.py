@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,11 @@ from support.shell import MakeFake, Shell
 from support.task_files import write_task
 
 from edgebench.errors import BadFileError, UsageError
+from edgebench.records import answers
 from edgebench.records.task import Task, TextTask
-from edgebench.sources.templates import compiled
+from edgebench.sources import templates
+from edgebench.sources.sandbox import compiled, is_plain
+from edgebench.tasks import load, rows
 from edgebench.tasks.load import load_task, read_task
 from edgebench.tasks.rows import MultipleChoiceRow, read_rows
 
@@ -125,6 +131,15 @@ def test_items_that_share_a_context_share_a_cluster(tmp_path: Path) -> None:
     assert [item.cluster for item in named.items] == ["Two", "Two", "Other"]
 
 
+def test_cluster_by_a_long_passage_has_a_short_name(tmp_path: Path) -> None:
+    """Two passages that part late are two clusters, and no answer carries a whole passage."""
+    passages = ["a" * 20_000 + end for end in ("x", "y", "x")]
+    questions = [QUESTION | {"id": str(n), "p": text} for n, text in enumerate(passages)]
+    names = [item.cluster for item in read(tmp_path, questions, cluster="{{p}}").items]
+    assert names[0] == names[2] != names[1]
+    assert len(names[0]) == 64
+
+
 def test_repeated_choice_is_left_out_and_counted(tmp_path: Path) -> None:
     """An item whose choices are no choice is no item; the task says which and why."""
     rows = [QUESTION, QUESTION | {"id": "q2", "choices": ["same", "same"]}]
@@ -186,10 +201,22 @@ def test_bad_row_is_refused_by_line_and_field(
         ({"limit": 0}, "line 4, limit:"),
         ({"name": "../up"}, "line 1, name:"),
         ({"data": "missing.jsonl"}, "can't read"),
+        ({"data": "../quiz.jsonl"}, "data: '../quiz.jsonl' is outside its folder"),
+        ({"data": "/dev/zero"}, "data: '/dev/zero' is outside its folder"),
+        ({"data": "a\0b"}, "can't be the name of a file"),
+        ({"data": "."}, "is a folder, not a file"),
+        ({"fewshot": {"count": 1, "data": "/etc/passwd"}}, "is outside its folder"),
+        ({"limit": 10**41}, "line 4: a number has more than 40 digits"),
         ({"prompt": "{{context"}, "prompt isn't a Jinja template"),
         ({"prompt": "{{missing}}"}, "line 1: quiz.yaml, prompt can't be rendered"),
         ({"prompt": "{{ ''.__class__.__mro__ }}"}, "can't be rendered"),
         ({"prompt": "{{ 'a' * 1000000000 }}"}, "can't be rendered"),
+        (
+            {"prompt": "{{ 'a'.ljust(3000000000) }}"},
+            "line 1: quiz.yaml, prompt can't be rendered: ",
+        ),
+        ({"prompt": "{{" + "9" * 5000 + "}}"}, "prompt isn't a Jinja template"),
+        ({"prompt": "{{ context" + "|trim" * 500 + "}}"}, "prompt isn't a Jinja template"),
         ({"answer_pattern": "(", "schema": "multiple_choice"}, "answer_pattern: not a regular"),
         ({"fewshot": 9}, "9 examples leave none"),
         ({"stop": [""]}, "line 4, stop.0:"),
@@ -244,6 +271,83 @@ def test_whatever_stands_in_a_file_is_rows_or_refused(raw: bytes) -> None:
     else:
         said = "x.jsonl" if rows else ""
     assert said.startswith("x.jsonl")
+
+
+def test_pattern_that_takes_for_ever_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answers of a task's own rows are read while it is loaded, and not for long."""
+    monkeypatch.setattr(answers, "PATTERN_S", 0.1)
+    row = {"id": "g", "question": "How many?", "answer": "a" * 50_000 + "b"}
+    with pytest.raises(BadFileError, match=r"line 1: the answer_pattern '\(a\|aa\)\+\$' takes too"):
+        read(tmp_path, [row], schema="generation", answer_pattern="(a|aa)+$")
+
+
+def test_task_is_no_larger_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows, what stands in them, and all prompts together have their limits."""
+    questions = [QUESTION | {"id": str(number)} for number in range(3)]
+    monkeypatch.setattr(rows, "DATA_ROWS", 2)
+    with pytest.raises(BadFileError, match="line 3: more than 2 rows"):
+        read(tmp_path, questions)
+    monkeypatch.undo()
+    monkeypatch.setattr(rows, "DATA_VALUES", 20)
+    with pytest.raises(BadFileError, match="line 1: more than 20 values"):
+        read(tmp_path, [QUESTION | {"more": [[]] * 20}])
+    monkeypatch.undo()
+    monkeypatch.setattr(load, "TASK_BYTES", 300)
+    with pytest.raises(BadFileError, match="line 2: the task's texts take more than"):
+        read(tmp_path, questions)
+    monkeypatch.undo()
+    with pytest.raises(BadFileError, match="line 3: with its examples more than 200000 char"):
+        read(tmp_path, [row | {"context": "a" * 90_000} for row in questions], fewshot=2)
+
+
+def test_templates_that_print_values_need_no_process() -> None:
+    """What only prints is rendered here; what could take time or memory isn't."""
+    for source in ("", "Q: {{context}}\nA:", "{{ a.b[0]['c'] | trim }}{{ 1 }}"):
+        assert is_plain(source, "it")
+    for source in (
+        "{% for a in b %}{% endfor %}", "{{ a() }}", "{{ a ~ a }}", "{{ a|center(9) }}",
+        "{{ a + b }}", "{{ a|indent }}", "{% set a = 1 %}", "{{ a[1:] }}", "{{ [a, a] }}",
+    ):  # fmt: skip
+        assert not is_plain(source, "it")
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "time"),
+        ("{% set a = namespace(x=99) %}{% for i in range(99) %}{% set a.x = a.x * a.x %}"
+         "{% endfor %}", "time"),
+        ("{{ '%3000000000d' % 1 }}", "memory"),
+        ("{{ range(99999)|join('a'.ljust(99999)) }}", "memory"),
+        ("{% for a in range(99999) %}abc{% endfor %}", "200000 characters"),
+    ],
+    ids=["loops", "numbers", "width", "join", "output"],
+)  # fmt: skip
+def test_template_that_takes_too_much_is_ended(
+    source: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Time, memory and output have limits of their own, and another template goes on."""
+    monkeypatch.setattr(templates, "RENDER_S", 0.2)
+    with closing(templates.Renderer()) as renderer:
+        with pytest.raises(BadFileError, match=f"it can't be rendered: .*{said}"):
+            renderer.template(source, "it")({})
+        assert renderer.template("{% if a %}{{ a }}{% endif %}", "it")({"a": "é😀"}) == "é😀"
+
+
+def test_renderer_that_is_ended_or_stopped_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever becomes of the process, there is one line, and no waiting for ever."""
+    for number, said in {signal.SIGKILL: "ended by signal 9", signal.SIGSTOP: "answer"}.items():
+        with closing(templates.Renderer()) as renderer:
+            render = renderer.template("{% if a %}{{ a }}{% endif %}", "it")
+            assert render({"a": "b"}) == "b"
+            assert renderer._child is not None
+            os.kill(renderer._child._process.pid, number)
+            if number == signal.SIGSTOP:
+                monkeypatch.setattr(templates, "RENDER_SILENCE_S", 0.3)
+            with pytest.raises(BadFileError, match=said):
+                render({"a": "b" * 200_000})
 
 
 @given(st.dictionaries(st.sampled_from("abc"), st.text(max_size=20), max_size=3), st.text())

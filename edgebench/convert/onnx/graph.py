@@ -12,14 +12,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from edgebench.errors import BadFileError
-from edgebench.sources.onnx_file import (
-    GRAPH,
-    LOGITS_START,
-    check_external,
-    entries,
-    is_external,
-    load_graph,
-)
+from edgebench.sources.onnx_file import GRAPH, LOGITS_START, check_external, load_graph
+from edgebench.sources.onnx_weights import entries, is_external
 
 DATA = "model.onnx.data"
 BLOCK = 32

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import os
 import re
 import shlex
-import signal
+import shutil
 import subprocess
 import threading
 import time
@@ -21,10 +20,12 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from edgebench.device.meters import Meter, Rail, Reading
+from edgebench.processes import end, guarded
 from edgebench.records.energy import Boundary, Total
 
 FIRST_LINE_S = 5.0
 MORE_LINES_S = 2.5  # to see how often it prints
+LONGEST_LINE = 200  # in characters; what is longer isn't a number of watts
 KEPT_LINES = 100_000  # of a program that nobody reads
 ERROR_SHARE = 0.02  # taken, where no accuracy is stated; plugs are sold with 1 to 2 %
 _LINE = re.compile(r"\s*([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*(mW|W|kW|mJ|J|kJ|Wh|kWh)?\s*")
@@ -97,14 +98,17 @@ class Command:
         self._first = threading.Event()
         self._third = threading.Event()
         self._bad = ""
+        program = shlex.split(meter.program)
+        if shutil.which(program[0]) is None:
+            raise FileNotFoundError(f"there is no program {program[0]!r}")
         self._process = subprocess.Popen(
-            shlex.split(meter.program),
+            guarded(program),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
             errors="replace",
-            start_new_session=True,  # so that what it starts ends with it
+            start_new_session=True,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -147,10 +151,7 @@ class Command:
 
     def close(self) -> None:
         """End the program and whatever it started."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.kill()
-        self._process.wait()
+        end(self._process)
         self._reader.join(1.0)
 
     def _read(self) -> None:
@@ -158,7 +159,7 @@ class Command:
         if lines is None:
             return
         with contextlib.suppress(ValueError, OSError), lines:
-            for line in lines:
+            while line := lines.readline(LONGEST_LINE):
                 if not self._take(line, time.perf_counter_ns()):
                     break
         self._first.set()

@@ -1,7 +1,8 @@
 """A runtime of known behaviour, for tests and for trying a sweep without a model.
 
 Its artifact is a small JSON file that states the truth: seconds a token, accuracy, and what goes
-wrong (`crash`, `kill`, `hang`, `oom`, `fail`, `garbage`). Figures must recover what is stated.
+wrong (`crash`, `kill`, `hang`, `fill`, `oom`, `fail`, `garbage`). Figures must recover what is
+stated.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from edgebench.records.device import RuntimeInfo
 from edgebench.records.settings import Settings
 from edgebench.records.spans import ChatTemplate, Score, Span
 from edgebench.worker.runtimes import Room
+
+FILL_MIB = 2048  # what `fill` takes where nothing ends it
 
 
 class Fake:
@@ -157,10 +161,13 @@ class FakeSession:
             os.kill(os.getpid(), signal.SIGKILL)
         if kind == "hang":
             time.sleep(3600)
+        if kind == "fill":
+            _ = [b"x" * (1 << 20) for _ in range(FILL_MIB)]
         if kind == "oom":
             raise OutOfMemoryError("the model did not fit", hint="take a smaller level")
         if kind == "fail":
             raise EdgebenchError("the model refused", hint="ask it nicely")
         if kind == "garbage":
             sys.stderr.write("a library printed this\n")
-            os.write(1, b"a library printed this to stdout\n")
+            with suppress(OSError):  # as printf, which a full disk does not stop
+                os.write(1, b"a library printed this to stdout\n")

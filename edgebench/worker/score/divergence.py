@@ -38,6 +38,7 @@ from edgebench.worker.score.divergence_file import (
     Reference,
     bits_per_byte,
     pack,
+    perplexity_of,
     unpack,
 )
 
@@ -98,9 +99,9 @@ class DivergenceRows:
         return share_of_chunks([int(count) for count in self.same_top.sum(axis=1)], [rows] * chunks)
 
     @property
-    def perplexity(self) -> float:
-        """Return the level's perplexity of the true next tokens."""
-        return math.exp(float(self.nll.mean()))
+    def perplexity(self) -> float | None:
+        """Return the level's perplexity of the true next tokens; None beyond any number."""
+        return perplexity_of(self.nll)
 
     @property
     def bits_per_byte(self) -> float:

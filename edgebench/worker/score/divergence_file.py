@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from edgebench.errors import BadFileError
+from edgebench.records.json_text import parse_json
+from edgebench.records.limits import LARGEST_REAL
 
 CHUNK = 512  # as llama-perplexity: the second half of each chunk is scored,
 FIRST = CHUNK // 2
@@ -69,14 +71,20 @@ class Reference:
         return float(self.rest.max())
 
     @property
-    def perplexity(self) -> float:
-        """Return the reference's own perplexity of the true next tokens."""
-        return math.exp(float(self.nll.mean()))
+    def perplexity(self) -> float | None:
+        """Return the reference's own perplexity of the true next tokens; None beyond any number."""
+        return perplexity_of(self.nll)
 
     @property
     def bits_per_byte(self) -> float:
         """Return the reference's own bits for each byte of text."""
         return bits_per_byte(self.nll, self.text_bytes)
+
+
+def perplexity_of(nll: Any) -> float | None:
+    """Return e to the mean of nats; None where that is larger than what a record takes."""
+    mean = float(nll.mean())
+    return math.exp(mean) if mean < math.log(LARGEST_REAL) else None
 
 
 def bits_per_byte(nll: Any, text_bytes: int) -> float:
@@ -179,7 +187,7 @@ def load(path: Path) -> Reference:
         if hashlib.sha256(content).digest() != start[len(MAGIC) :] or len(content) < 4:
             raise ValueError("it was cut off or changed")
         end = 4 + struct.unpack_from("<I", content)[0]
-        return _read(json.loads(content[4:end]), content[end:])
+        return _read(parse_json(content[4:end]), content[end:])
     except BadFileError as error:
         raise BadFileError(f"{path}: {error.message}") from None
     except (OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:

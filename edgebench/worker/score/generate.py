@@ -11,6 +11,7 @@ from typing import Protocol
 
 from edgebench.records.accuracy import ItemResult, Skip
 from edgebench.records.answers import before_stop, is_right
+from edgebench.records.limits import ANSWER_CHARACTERS
 from edgebench.records.task import Generation, Task
 from edgebench.worker.runtimes import Timed, Tokens
 from edgebench.worker.runtimes.packing import common_prefix
@@ -46,7 +47,10 @@ def answer(
             text = writer.write(tokens, prompts.rendered(item.contexts[0]))
             correct, answered = is_right(text, item.answers, task.generation)
             results[place] = ItemResult(
-                id=item.id, correct=correct, answer=answered[:1000], cluster=item.cluster
+                id=item.id,
+                correct=correct,
+                answer=answered[:ANSWER_CHARACTERS],
+                cluster=item.cluster,
             )
         progress(len(results) + len(skipped), len(task.items))
     return [results[place] for place in sorted(results)], skipped

@@ -8,6 +8,7 @@ packs within a round is its own affair.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from edgebench.worker.runtimes.packing import common_prefix
 from edgebench.worker.score.chat import Prompts
 
 ITEMS_A_ROUND = 64  # progress is told after each round
+NOT_FINITE = "the model's likelihood of a continuation isn't a finite number"
 LONG_PREFIX = 64  # tokens; a round ends where a prefix this long would be lost to it
 
 Progress = Callable[[int, int], None]
@@ -49,7 +51,12 @@ def answer(
     results: dict[int, ItemResult] = {}
     for part in _rounds(requests):
         scores = iter(session.score([span for request in part for span in request.spans]))
-        results.update((request.place, _result(task, request, scores)) for request in part)
+        for request in part:
+            taken = [next(scores) for _ in request.spans]
+            if all(math.isfinite(score.loglikelihood) for score in taken):
+                results[request.place] = _result(task, request, taken)
+            else:
+                skipped.append(Skip(id=request.item.id, reason=NOT_FINITE))
         progress(len(results) + len(skipped), len(task.items))
     return [results[place] for place in sorted(results)], skipped
 
@@ -99,8 +106,7 @@ def _rounds(requests: Sequence[Request]) -> Iterator[list[Request]]:
         yield part
 
 
-def _result(task: Task, request: Request, scores: Iterator[Score]) -> ItemResult:
-    taken = [next(scores) for _ in request.spans]
+def _result(task: Task, request: Request, taken: Sequence[Score]) -> ItemResult:
     sums = [score.loglikelihood for score in taken]
     item = request.item
     chosen = (

@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from edgebench.errors import EdgebenchError
+from edgebench.errors import BadFileError, EdgebenchError
+from edgebench.records.limits import REASON_CHARACTERS
 
 
 class Text(Protocol):
@@ -31,7 +32,7 @@ class SharedText:
     """The checkpoint's tokenizer beside the session's own, which it is compared with.
 
     Where the artifact carries no tokenizer.json, or the package tokenizers is not installed, the
-    session's own is all there is.
+    session's own is all there is; one that is broken is told.
     """
 
     def __init__(self, session: Text, folder: Path, vocabulary: int) -> None:
@@ -41,9 +42,13 @@ class SharedText:
         self._vocabulary = vocabulary
         self._shared: Text = session
         self._texts = self._different = 0
+        self._broken: tuple[str, ...] = ()
         if (folder / TOKENIZER).is_file():
             try:
                 self._shared = Tokenizer(folder)
+            except BadFileError as error:
+                told = f"the tokenizer of the artifact's runtime was used: {error.message}"
+                self._broken = (told[:REASON_CHARACTERS],)
             except EdgebenchError:
                 return
 
@@ -78,4 +83,4 @@ class SharedText:
             )
         if self._shared is not self._own and self._shared.start_token() != self._own.start_token():
             return ("the artifact's tokenizer asks for another first token than its checkpoint",)
-        return ()
+        return self._broken
