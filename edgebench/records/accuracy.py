@@ -49,7 +49,7 @@ class RaceResult(Record):
     about: Literal["list", "model"] = Field(
         default="list", description="what the verdict is about; before 0.2: these items alone"
     )
-    last_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+    last_share: Annotated[float, Field(ge=0.001, le=0.999)] = Field(
         default=0.2, description="of the chance of error, kept for the look at all items"
     )
     reason: Told

@@ -25,7 +25,9 @@ class Settings(Record):
     flash_attention: Literal["auto", "on", "off"] = "auto"
     kv_type: Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"] = "f16"
     load_mode: Literal["auto", "none", "mmap", "mlock"] = "auto"
-    cores: Annotated[str, Field(pattern=r"^(\d{1,4}(-\d{1,4})?(\+\d{1,4}(-\d{1,4})?)*)?$")] = Field(
+    cores: Annotated[
+        str, Field(max_length=1000, pattern=r"^(\d{1,4}(-\d{1,4})?(\+\d{1,4}(-\d{1,4})?)*)?$")
+    ] = Field(
         default="", description="the cores that the worker is pinned to, such as 4-7 or 0-1+4"
     )
     provider: Literal["cpu", "cuda", "tensorrt", "xnnpack", "coreml", "directml", "qnn"] = Field(
