@@ -6,7 +6,6 @@ from edgebench.records.artifact import Artifact
 from edgebench.records.base import clean
 from edgebench.report.format import MIB
 
-
 _HELD = (
     "level",
     "bits_per_weight",
