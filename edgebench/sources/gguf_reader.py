@@ -79,13 +79,13 @@ class CheckedReader(GGUFReader):  # type: ignore[misc]
     def _strings_end(self, start: int, length: int) -> int:
         if length > GGUF_TEXTS or length * 8 > len(self.data):
             raise ValueError(f"an array of {length} strings at byte {start}")
-        end = start + 12
+        end, data, size_of = start + 12, memoryview(self.data), struct.Struct("<Q").unpack_from
         for _ in range(length):
-            if end + 8 > len(self.data):
+            if end + 8 > len(data):
                 break
-            end += 8 + struct.unpack_from("<Q", self.data, end)[0]
+            end += 8 + size_of(data, end)[0]
         else:
-            if end <= len(self.data):
+            if end <= len(data):
                 return int(end)
         raise ValueError(f"the strings at byte {start} run past its end")
 

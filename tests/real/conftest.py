@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.checkpoints import FAMILIES
 from support.shell import Family, Shell, make_checkpoints, make_shell
+from support.traps import lay_traps, write_script
 
 
 @pytest.fixture(scope="session")
@@ -33,8 +34,10 @@ def converting(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     for package in ("torch", "transformers", "llama_cpp", "onnxruntime_genai", "optimum"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed")
-    cwd = tmp_path_factory.mktemp("export")
-    return make_shell(cwd, cwd / "home")
+    cwd, home = tmp_path_factory.mktemp("export"), tmp_path_factory.mktemp("home")
+    lay_traps(cwd, cwd / "sprung")  # what converts runs nothing of the working folder
+    script = write_script(home / "bin" / "edgebench")
+    return Shell(cwd, make_shell(cwd, home).env, (str(script),))
 
 
 @dataclass(frozen=True)

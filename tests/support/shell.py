@@ -15,6 +15,12 @@ from typing import Any
 from edgebench.records.run import Run
 from edgebench.run.stored import read_runs
 
+
+def hear_ctrl_c() -> None:
+    """Let a new process hear Ctrl-C, which it would not where this one runs in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 Outcome = subprocess.CompletedProcess[str]
 
 
@@ -24,11 +30,12 @@ class Shell:
 
     cwd: Path
     env: dict[str, str]
+    start_with: tuple[str, ...] = ("-m", "edgebench")
 
     def __call__(self, *arguments: str, **changes: Any) -> Outcome:
         """Run `edgebench ARGUMENTS` to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "edgebench", *arguments],
+            [sys.executable, *self.start_with, *arguments],
             cwd=self.cwd,
             env=self.env,
             text=True,
@@ -41,14 +48,14 @@ class Shell:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start `edgebench ARGUMENTS` in a process group of its own, with Ctrl-C heard."""
         return subprocess.Popen(
-            [sys.executable, "-m", "edgebench", *arguments],
+            [sys.executable, *self.start_with, *arguments],
             cwd=self.cwd,
             env=self.env,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            preexec_fn=hear_ctrl_c,
         )
 
     def json(self, *arguments: str, code: int = 0) -> Any:

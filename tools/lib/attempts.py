@@ -69,6 +69,11 @@ class Attempt:
     in_process: bool = True
     program: Path | None = None  # what is run in place of a worker's own module
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether all of its time is the parent's own, and none that of a worker it waits for."""
+        return self.in_process and not self.call and not self.program
+
 
 Make = Callable[[random.Random, Path, Materials], Attempt]
 
