@@ -9,7 +9,6 @@ from edgebench.records.base import Estimate
 from edgebench.report.format import number, plain, size
 from edgebench.report.losers import UNITS
 
-
 OF_BYTES = ("max-memory", "max-size")
 
 
