@@ -322,6 +322,10 @@ MANY = tuple(
     for bits, loss in ((16, 0.0), (8, 0.0), (6, 0.002), (5, 0.01), (4, 0.05), (3, 0.12))
     for threads in (1, 2)
 )
+ALMOST = (
+    Level("f16", 16, 10),
+    *(Level(f"iq{index}", 4 + index / 10, 29.95 + index / 100, 0.0, 0.02) for index in range(4)),
+)
 NEAR = (
     Level("f16", 16, 10),
     Level("q8_0", 8.5, 28, 0.0, 0.01),
@@ -342,7 +346,8 @@ def settings() -> list[Setting]:
         replace(clear, name="six levels, three constraints", constraints=ALL),
         replace(clear, name="six levels, smallest", objective="memory"),
         replace(clear, name="five levels near the limits", levels=NEAR),
-        replace(clear, name="twelve candidates", levels=MANY, constraints=many),
+        replace(clear, name="twelve candidates", levels=MANY, constraints=many, items=2000),
+        replace(clear, name="four just too slow", levels=ALMOST),
         replace(
             clear,
             name="nothing is fast enough",

@@ -23,7 +23,7 @@ LIKELY = 0.9  # that the truth lies on the side of the limit on which the figure
 RACED = 0.5  # of a task's items are asked in a race, or about so many
 LEAST_S = 0.1
 MOST_LOOKS = 4  # at a case's launches: as they are stored, and after each of three measurements
-LAST_SHARE = 0.8  # of a race's chance of error: it is to decide as the whole list would
+LAST_SHARE = 0.9  # of a race's chance of error: it is to decide as the whole list would
 
 
 @dataclass(frozen=True)

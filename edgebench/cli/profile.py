@@ -271,10 +271,13 @@ def _measure(
     from dataclasses import replace
 
     from edgebench.cli.progress import SweepProgress, bar
+    from edgebench.run.resume import begun
+    from edgebench.run.store import read_runs
     from edgebench.run.sweep import run_cases
 
     store.prepare()
     runs: list[Run] = []
+    going_on = begun(read_runs([store.folder]), todo, bench) if options.resume else {}
 
     def keep(run: Run) -> None:
         store.append(run)
@@ -282,7 +285,7 @@ def _measure(
 
     with bar() as shown:
         observer = SweepProgress(shown, todo)
-        running = replace(bench, store=keep, observer=observer, stored=stored)
+        running = replace(bench, store=keep, observer=observer, stored=stored, begun=going_on)
         run_cases(todo, running, options.retries)
     return runs
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+from support.engine import SMALL, Engine
 from support.shell import MakeFake, Shell, error_of
 
+from edgebench.run.sweep import run_cases
 from edgebench.run.transports.memory import MemoryWorker
 
 QUICK = ("--workload", "8+2", "--retries", "0")
@@ -117,3 +122,39 @@ def test_a_budget_without_measure_is_refused(levels: Shell) -> None:
     done = levels(*PICK, "--budget", "1min")
     assert done.returncode == 2
     assert "--measure" in error_of(done)
+
+
+def test_launches_under_other_conditions_are_left_behind(tmp_path: Path, fakes: MakeFake) -> None:
+    """Where the governor has changed since, the new run holds the new launches alone."""
+    engine = Engine(fakes("q4_0").parent)
+    (old,) = engine.run(engine.cases(SMALL)).values()
+    more = SMALL.model_copy(update={"launches": 5})
+    for governor, launches in ((None, 5), ("powersave", 2)):
+        assert old.speed
+        told = [
+            it.model_copy(update={"before": it.before.model_copy(update={"governor": governor})})
+            if governor
+            else it
+            for it in old.speed.launches
+        ]
+        begun = old.model_copy(
+            update={"speed": old.speed.model_copy(update={"launches": tuple(told)})}
+        )
+        engine.runs.clear()
+        bench = replace(engine.bench, begun={old.case_id: begun})
+        run_cases(engine.cases(more), bench)
+        (run,) = engine.runs
+        assert run.speed
+        assert len(run.speed.launches) == launches
+
+
+def test_profile_goes_on_where_launches_are_missing(levels: Shell) -> None:
+    """`profile --launches 4` adds two to the two that are stored; --no-resume makes all anew."""
+    runs = levels.profile(*QUICK, "--tasks", "none", "--launches", "4")
+    old = {run.artifact.level: run for run in levels.stored()[:2]}
+    for level, run in runs.items():
+        was = old[level].speed
+        assert run.speed
+        assert was
+        assert run.speed.launches[:2] == was.launches
+        assert len(run.speed.launches) == 4
