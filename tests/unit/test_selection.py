@@ -11,6 +11,7 @@ from support.simulations import studies, tool
 from edgebench.analyze.pick import Constraints
 from edgebench.analyze.rows import summarize
 from edgebench.analyze.weights import Objective
+from edgebench.stats.chunks import p_above_in_chunks
 from edgebench.stats.selection import share_alpha
 from edgebench.stats.shares import share_test
 
@@ -121,3 +122,22 @@ def test_impossible_shares_of_answers_are_refused(limit: float, unseen: int) -> 
         return
     with pytest.raises(ValueError, match="answers"):
         share_test([True] * unseen, None, limit)
+
+
+def test_divergence_at_its_limit_is_seldom_shown() -> None:
+    """Chunks that are skewed and like their neighbours, with the limit as their mean: 5 % a side."""
+    rng, count, holds, breaks = np.random.default_rng(5), studies(200, 2000), 0, 0
+    for _ in range(count):
+        logs = rng.normal(0, 1, 40)
+        for index in range(1, 40):
+            logs[index] = 0.5 * logs[index - 1] + math.sqrt(0.75) * logs[index]
+        klds = np.exp(logs - 0.5)
+        above, below = (
+            p_above_in_chunks(klds.tolist(), 1.0),
+            p_above_in_chunks((-klds).tolist(), -1),
+        )
+        assert above is not None
+        assert below is not None
+        holds, breaks = holds + (below <= 0.05), breaks + (above <= 0.05)
+    assert max(holds, breaks) <= 0.05 * count + 2 * math.sqrt(0.05 * 0.95 * count)
+    assert p_above_in_chunks([0.1] * 11, 0.05) is None
