@@ -125,7 +125,7 @@ def test_impossible_shares_of_answers_are_refused(limit: float, unseen: int) -> 
 
 
 def test_divergence_at_its_limit_is_seldom_shown() -> None:
-    """Chunks that are skewed and like their neighbours, with the limit as their mean: 5 % a side."""
+    """Skewed chunks, like their neighbours, whose mean is the limit: 5 % a side are wrong."""
     rng, count, holds, breaks = np.random.default_rng(5), studies(200, 2000), 0, 0
     for _ in range(count):
         logs = rng.normal(0, 1, 40)
