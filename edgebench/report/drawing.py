@@ -19,6 +19,7 @@ from edgebench.report.format import number
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross")
 PHASES = {"idle": "#999999", "load": "#CC79A7", "prefill": "#E69F00", "decode": "#56B4E9"}
+RAILS = ("currentColor", "#D55E00", "#0072B2", "#CC79A7")  # over the phases' colours
 QUIET = "#888888"
 FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 WIDTH, HEIGHT = 640, 340  # of a picture; a page gives the width that there is

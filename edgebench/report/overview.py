@@ -21,7 +21,7 @@ from edgebench.report.tables import sections
 from edgebench.report.traces import heat, memory_by_context, power
 
 MOST_CHARTED = 24  # tables that are drawn, the newest; the others stand as tables
-NAMED = 8  # rows of a front that the answer names
+NAMED = 6  # rows of a front that the answer names
 RUN_COLUMNS = (
     "artifact", "measured", "device", "when", "status", "launches", "measured again", "took",
     "runtime", "run",

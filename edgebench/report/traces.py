@@ -21,8 +21,8 @@ from edgebench.report.content import Chart
 from edgebench.report.drawing import (
     COLOURS,
     PHASES,
+    RAILS,
     coloured,
-    colours,
     finished,
     legend,
     listed,
@@ -33,7 +33,6 @@ from edgebench.report.measured import Measured, row_labels, run_of
 
 TRACED = 2  # rows whose power is drawn
 LINED = 6  # rows that share a chart of lines
-RAILS = 4
 READINGS = 500  # of a rail that are drawn
 LONGEST = 32768  # tokens of context that memory is drawn to
 PLACES = {"before": 0.0, "at work": 0.4, "after": 0.8}  # of a launch's snapshots between launches
@@ -80,7 +79,7 @@ def _power(line: Timeline, label: str) -> Chart | None:
     start, end = windows[0].start_ns, max(window.end_ns for window in windows)
     rails = {
         plain(series.rail, 40): drawn
-        for series in line.series[:RAILS]
+        for series in line.series[: len(RAILS)]
         if (drawn := _watts(series, start, end))
     }
     if not rails:
@@ -97,9 +96,9 @@ def _power(line: Timeline, label: str) -> Chart | None:
         scale=alt.Scale(domain=phases, range=[PHASES[phase] for phase in phases]),
         legend=alt.Legend(title="phase", columns=4, symbolOpacity=0.5),
     )
-    stroke: Any = alt.value(COLOURS[0])
+    stroke: Any = alt.value(RAILS[0])
     if len(names) > 1:
-        scale = alt.Scale(domain=names, range=colours(names))
+        scale = alt.Scale(domain=names, range=list(RAILS[: len(names)]))
         stroke = alt.Stroke("rail:N", scale=scale, legend=legend(alt, names, "rail"))
     drawing = alt.layer(
         alt.Chart(alt.InlineData(values=bands))

@@ -105,13 +105,17 @@ class Browser:
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=1, mobile=phone,
         )  # fmt: skip
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.prefer(dark=dark)
         self.call("Page.navigate", url=page.resolve().as_uri())
         deadline = time.monotonic() + LIMIT_S
         while self.evaluate("document.documentElement?.dataset.drawn") != "yes":
             assert time.monotonic() < deadline, "the charts were never drawn"
             time.sleep(0.1)
+
+    def prefer(self, dark: bool) -> None:
+        """Be a system whose user wants dark pages, or light ones."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
 
     def evaluate(self, expression: str) -> Any:
         """Return the value of an expression in the page."""
