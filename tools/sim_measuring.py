@@ -317,11 +317,18 @@ CLEAR = (
 )
 LIMITS = Constraints(min_decode_tokens_per_s=30, max_accuracy_loss=0.03)
 ALL = Constraints(min_decode_tokens_per_s=30, max_ttft_s=20 / 30, max_accuracy_loss=0.03)
-MANY = tuple(
-    Level(f"m{bits}t{threads}", bits + threads / 100, 60 / bits * threads**0.6, loss, 0.03 + loss)
-    for bits, loss in ((16, 0.0), (8, 0.0), (6, 0.002), (5, 0.01), (4, 0.05), (3, 0.12))
-    for threads in (1, 2)
-)
+
+
+def _twelve(loss: float) -> tuple[Level, ...]:
+    """Return six levels of two models each; the fifth loses so much."""
+    losses = {16: 0.0, 8: 0.0, 6: 0.002, 5: 0.008, 4: loss, 3: 0.15}
+    return tuple(
+        Level(f"m{bits}t{size}", bits + size / 100, 60 / bits * size**0.6, lost, 0.03 + lost)
+        for bits, lost in losses.items()
+        for size in (1, 2)
+    )
+
+
 ALMOST = (
     Level("f16", 16, 10),
     *(Level(f"iq{index}", 4 + index / 10, 29.95 + index / 100, 0.0, 0.02) for index in range(4)),
@@ -346,7 +353,14 @@ def settings() -> list[Setting]:
         replace(clear, name="six levels, three constraints", constraints=ALL),
         replace(clear, name="six levels, smallest", objective="memory"),
         replace(clear, name="five levels near the limits", levels=NEAR),
-        replace(clear, name="twelve candidates", levels=MANY, constraints=many, items=2000),
+        replace(clear, name="twelve candidates", levels=_twelve(0.1), constraints=many, items=2000),
+        replace(
+            clear,
+            name="twelve, near the limits",
+            levels=_twelve(0.05),
+            constraints=many,
+            items=2000,
+        ),
         replace(clear, name="four just too slow", levels=ALMOST),
         replace(
             clear,

@@ -195,17 +195,14 @@ def _holds_side(question: Next) -> float:
     return LIKELY if holds else 1 - LIKELY
 
 
-def questions_of(decision: Pick) -> set[str]:
-    """Name a decision's open questions, so that two decisions can be held against each other."""
-    return {
-        " ".join([question.artifact, question.constraint, question.about]).strip()
-        for question in decision.measure_next
-    }
+def _open(decision: Pick) -> set[str]:
+    """Name a decision's open questions, those of several tasks as one."""
+    return {f"{question.artifact} {question.constraint}" for question in decision.measure_next}
 
 
 def changes(before: Pick, after: Pick) -> list[str]:
     """Say in words what a measurement changed."""
-    closed = sorted(questions_of(before) - questions_of(after))
+    closed = sorted(_open(before) - _open(after))
     words = [f"closed: {', '.join(closed)}"] if closed else ["closed nothing"]
     rejected = {out.artifact for out in after.rejected} - {out.artifact for out in before.rejected}
     words += [f"rejected: {', '.join(sorted(rejected))}"] if rejected else []
