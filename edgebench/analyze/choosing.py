@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from edgebench.analyze.divergences import divergence_at
 from edgebench.analyze.pairs import Answers, between, shared_items
 from edgebench.analyze.rows import Row, TaskFigures
@@ -231,18 +233,21 @@ def _half_width(answers: Answers) -> float:
 
 def front(rows: Sequence[Row], tasks: Sequence[str], aspects: Sequence[Aspect]) -> list[Row]:
     """Return the rows that no other beats: as good in every respect, and shown better in one."""
-    return [
-        row
-        for row in rows
-        if not any(_beats(other, row, tasks, aspects) for other in rows if other is not row)
-    ]
+    values = [[value_of(aspect, row, tasks) for aspect in aspects] for row in rows]
+    told = np.array(values, dtype=np.float64).reshape(len(rows), len(aspects))  # None is nan
+    left = []
+    for index, row in enumerate(rows):
+        # What is plain to see comes before the tests, which take longer; the far ahead first.
+        as_good = ~(told < told[index]).any(axis=1)
+        as_good[index] = False
+        ahead = (told > told[index]).sum(axis=1)
+        rivals = sorted(np.flatnonzero(as_good).tolist(), key=lambda other: -int(ahead[other]))
+        if not any(_is_shown_better(rows[other], row, tasks, aspects) for other in rivals):
+            left.append(row)
+    return left
 
 
-def _beats(row: Row, other: Row, tasks: Sequence[str], aspects: Sequence[Aspect]) -> bool:
-    for aspect in aspects:  # what is plain to see comes before the tests, which take longer
-        mine, theirs = value_of(aspect, row, tasks), value_of(aspect, other, tasks)
-        if mine is not None and theirs is not None and mine < theirs:
-            return False
+def _is_shown_better(row: Row, other: Row, tasks: Sequence[str], aspects: Sequence[Aspect]) -> bool:
     leads = (lead(aspect, row, other, tasks) for aspect in aspects)
     return any(standing.is_better for standing in leads if standing is not None)
 

@@ -186,7 +186,7 @@ class _Judge:
         ]
         shared = share_alpha(len(contenders), self.question.count, self.risk.alpha)
         # One of several that can't be told apart is taken for other reasons than the objective.
-        alike = max((self._alike_to(row, contenders) for row in contenders), default=1)
+        alike = max((self._alike_to(row, contenders) for row in self._near(contenders)), default=1)
         self.strict = Alphas(
             holds=shared.holds / alike, holds_shared=shared.holds_shared, broken=shared.broken
         )
@@ -198,6 +198,15 @@ class _Judge:
             check.judged(once if check.constraint in REPEATED else alphas, self.question.shared)
             for check in checks
         ]
+
+    def _near(self, contenders: Sequence[Row]) -> list[Row]:
+        """Return the best contender and those alike: others are not taken while it isn't out.
+
+        Where the best stays open and leads what holds by more than a little, nothing is picked.
+        """
+        valued = [row for row in contenders if self._value(row) is not None]
+        best = max(valued, key=lambda row: self._value(row) or 0.0, default=None)
+        return [row for row in valued if best and self._is_alike(row, best, SMALL_LEAD)]
 
     def _alike_to(self, row: Row, rows: Sequence[Row]) -> int:
         return sum(self._is_alike(other, row, SMALL_LEAD) for other in rows)

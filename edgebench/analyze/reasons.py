@@ -107,4 +107,4 @@ def _why(best: Row, other: Row, standing: Standing) -> str:
     if best.artifact.size_bytes < other.artifact.size_bytes:
         return "the smaller"
     memory = lead("memory", best, other, standing.tasks)
-    return BETTER["memory"] if memory and memory.by > 0 else "as good, and the first by name"
+    return BETTER["memory"] if memory and memory.by > 0 else "as good, and comes first by name"

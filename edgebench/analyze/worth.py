@@ -23,7 +23,7 @@ LIKELY = 0.9  # that the truth lies on the side of the limit on which the figure
 RACED = 0.5  # of a task's items are asked in a race, or about so many
 LEAST_S = 0.1
 MOST_LOOKS = 4  # at a case's launches: as they are stored, and after each of three measurements
-LAST_SHARE = 0.8  # of a race's chance of error: it is to decide as the whole list would
+LAST_SHARE = 0.9  # of a race's chance of error: it is to decide as the whole list would
 
 
 @dataclass(frozen=True)
@@ -195,17 +195,14 @@ def _holds_side(question: Next) -> float:
     return LIKELY if holds else 1 - LIKELY
 
 
-def questions_of(decision: Pick) -> set[str]:
-    """Name a decision's open questions, so that two decisions can be held against each other."""
-    return {
-        " ".join([question.artifact, question.constraint, question.about]).strip()
-        for question in decision.measure_next
-    }
+def _open(decision: Pick) -> set[str]:
+    """Name a decision's open questions, those of several tasks as one."""
+    return {f"{question.artifact} {question.constraint}" for question in decision.measure_next}
 
 
 def changes(before: Pick, after: Pick) -> list[str]:
     """Say in words what a measurement changed."""
-    closed = sorted(questions_of(before) - questions_of(after))
+    closed = sorted(_open(before) - _open(after))
     words = [f"closed: {', '.join(closed)}"] if closed else ["closed nothing"]
     rejected = {out.artifact for out in after.rejected} - {out.artifact for out in before.rejected}
     words += [f"rejected: {', '.join(sorted(rejected))}"] if rejected else []

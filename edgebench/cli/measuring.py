@@ -5,11 +5,15 @@ Knows how a wanted measurement becomes cases, where their runs are stored, and w
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from edgebench.analyze.advice import Measure, place, with_output
 from edgebench.analyze.decision import Next, Pick
@@ -36,40 +40,63 @@ if TYPE_CHECKING:
 DEFAULT_S = 20 * 60.0
 RETRIES = 2  # of launches that other programs disturbed, as profile has it
 TIMEOUT_S = 900.0
+INTERRUPTED = 130
 METERS: tuple[tuple[str, ...], ...] = (("auto",), ("none",))
 
 # Rows, and how often their launches are looked at as they grow -> the tables and the pick.
 Ask = Callable[[Sequence[Row], int], "tuple[Sequence[Group], Pick]"]
 
 
-def measure_and_decide(
-    ask: Ask, paths: Sequence[Path], devices: Sequence[str], budget_s: float
-) -> Decided[Pick]:
+@dataclass(frozen=True)
+class Wanted:
+    """Where runs are read, the devices that are picked for, and how long it may take."""
+
+    paths: Sequence[Path]
+    devices: Sequence[str]
+    budget_s: float
+    strict: bool = False
+
+
+def measure_and_decide(ask: Ask, wanted: Wanted) -> Decided[Pick]:
     """Decide, measure what would decide, and decide again, until the budget is spent.
 
     Raises DeviceError where none of the devices is this machine.
     """
     from edgebench.cli.stored import chosen_rows, stored_runs
 
-    runs = stored_runs(paths).runs
-    chosen_rows(summarize(runs), devices)  # says so where there are none
-    bench = _bench(devices)
-    output = output_of(paths, bench.device.name)
-    store = Store(output, bench.device.name)
+    runs = stored_runs(wanted.paths, wanted.strict).runs
+    chosen_rows(summarize(runs), wanted.devices)  # says so where there are none
+    bench = _bench(wanted.devices)
+    store = Store(output_of(wanted.paths), bench.device.name)
     store.prepare()
-    return _Sitting(ask, tuple(devices), runs, bench, store, str(output)).decide(budget_s)
+    return _Sitting(ask, wanted, runs, bench, store).decide()
 
 
-def output_of(paths: Sequence[Path], device: str) -> Path:
+def show(done: Decided[Pick], as_json: bool, explain: bool) -> None:
+    """Print the decision and what was done for it."""
+    from edgebench.report.picks import pick_lines
+    from edgebench.report.steps import step_lines, steps_json
+
+    if as_json:
+        told = done.pick.model_dump(mode="json") | {"measured": steps_json(done)}
+        click.echo(json.dumps(told, allow_nan=False))
+        return
+    for line in [*pick_lines(done.pick, explain), *step_lines(done)]:
+        click.echo(line)
+
+
+def output_of(paths: Sequence[Path]) -> Path:
     """Return the folder that profile's --output would name for runs that were read from paths."""
     if not paths:
         return Path("profiles")
     folder = paths[0] if paths[0].is_dir() else paths[0].parent
-    return folder.parent if folder.name == safe_name(device) else folder
+    is_of_device = any(folder.glob("*.jsonl")) and folder.name != "profiles"
+    return folder.parent if is_of_device else folder
 
 
-def advise_output(decision: Pick, output: Path) -> Pick:
+def advise_output(decision: Pick, paths: Sequence[Path]) -> Pick:
     """Return the pick with commands that store where its runs were read."""
+    output = output_of(paths)
     if output == Path("profiles"):
         return decision
 
@@ -113,32 +140,32 @@ class _Sitting:
     """What is stored, and what is measured on top."""
 
     ask: Ask
-    devices: Sequence[str]
+    wanted: Wanted
     runs: list[Run]
     bench: Bench
     store: Store
-    output: str
     rows: dict[str, Row] = field(default_factory=dict)
     looks: Counter[tuple[object, ...]] = field(default_factory=Counter)
     found: dict[str, Artifact | None] = field(default_factory=dict)
     tasks: dict[str, Task | TextTask | None] = field(default_factory=dict)
 
-    def decide(self, budget_s: float) -> Decided[Pick]:
+    def decide(self) -> Decided[Pick]:
         """Go on until it is decided or the budget is spent."""
         measuring = Measuring(self._outlook, self._measure, changes)
-        return decide_by_measuring(measuring, budget_s)
+        return decide_by_measuring(measuring, self.wanted.budget_s)
 
     def _outlook(self) -> Outlook[Pick, Worth]:
         from edgebench.cli.stored import chosen_rows
 
-        rows = chosen_rows(summarize(self.runs), self.devices)
+        rows = chosen_rows(summarize(self.runs), self.wanted.devices)
         groups, decision = self.ask(rows, MOST_LOOKS)
         self.rows = {row.key: row for group in groups for row in group.rows}
         most = {case for case, count in self.looks.items() if count >= _most(case)}
         offers = worths(groups, decision, self._guess, most)
-        where = Path(self.output)
-        told = [replace(offer, command=_with(offer.command, where)) for offer in offers]
-        return Outlook(advise_output(decision, where), decision.decision != "undecided", told)
+        where = output_of(self.wanted.paths)
+        offers = [replace(offer, command=_with(offer.command, where)) for offer in offers]
+        told = advise_output(decision, self.wanted.paths)
+        return Outlook(told, decision.decision != "undecided", offers)
 
     def _guess(self, measure: Measure) -> float | None:
         cases = self._cases(measure)
@@ -277,8 +304,6 @@ def _most(case: tuple[Any, ...]) -> int:
 
 
 def _with(command: str, output: Path) -> str:
-    import shlex
-
     return (
         command if output == Path("profiles") else f"{command} --output {shlex.quote(str(output))}"
     )

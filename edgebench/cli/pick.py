@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from edgebench.cli.common import (
     NATS,
     RATE,
     SECONDS,
+    SPAN,
     common,
     strict_option,
 )
@@ -25,6 +27,10 @@ from edgebench.cli.common import (
 if TYPE_CHECKING:
     from edgebench.analyze.compare import Group
     from edgebench.analyze.constraints import Constraints
+    from edgebench.analyze.decision import Pick
+    from edgebench.analyze.rows import Row
+
+CODES = {"picked": 0, "none": 5, "undecided": 6}
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class Options:
     as_json: bool
     explain: bool
     strict: bool
+    measure: bool
+    budget: float | None
     max_memory: float | None
     max_size: float | None
     min_decode: float | None
@@ -140,6 +148,12 @@ def _by_name(typed: Sequence[tuple[str, float]], option: str) -> dict[str, float
 )
 @click.option("--explain", is_flag=True, help="Print every figure behind the decision.")
 @strict_option
+@click.option(
+    "--measure", is_flag=True, help="Measure on this machine what would decide, until it does."
+)
+@click.option(
+    "--budget", type=SPAN, metavar="TIME", help="How long --measure may take; 20min by default."
+)
 @common
 def command(**typed: Any) -> int:
     """Pick the model, level and settings that keep your limits, and say why and how to run it.
@@ -153,15 +167,24 @@ def command(**typed: Any) -> int:
       edgebench pick --device cpu --max-memory 300MiB --objective accuracy
       edgebench pick --device cpu --max-ttft 2s --objective decode=2,energy=1
     """
-    from edgebench.analyze.compare import compare
-    from edgebench.analyze.pick import pick
+    from edgebench.cli import measuring
     from edgebench.cli.stored import as_json, stored_rows
+    from edgebench.errors import UsageError
 
     options = Options(**typed)
+    if options.measure:
+        budget_s = measuring.DEFAULT_S if options.budget is None else options.budget
+        if options.budget is None:
+            click.echo("budget: 20 min; --budget 5min changes that", err=True)
+        wanted = measuring.Wanted(options.paths, options.devices, budget_s, options.strict)
+        done = measuring.measure_and_decide(partial(_ask, options), wanted)
+        measuring.show(done, options.as_json, options.explain)
+        return measuring.INTERRUPTED if done.stopped == "interrupted" else CODES[done.pick.decision]
+    if options.budget is not None:
+        raise UsageError("--budget goes with --measure", hint="add --measure")
     stored = stored_rows(options.paths, options.devices, options.strict)
-    groups = compare(stored.rows, options.baseline)
-    chosen = newest_groups(groups, options.workload)
-    decision = pick(chosen, options.constraints, options.objective, options.tasks)
+    _, decision = _ask(options, stored.rows)
+    decision = measuring.advise_output(decision, options.paths)
     if options.as_json:
         told = decision.model_dump(mode="json") | {"passed_over": stored.left_out.as_json()}
         click.echo(as_json(told))
@@ -170,10 +193,23 @@ def command(**typed: Any) -> int:
 
         for line in pick_lines(decision, options.explain):
             click.echo(line)
-    return {"picked": 0, "none": 5, "undecided": 6}[decision.decision]
+    return CODES[decision.decision]
 
 
-def newest_groups(groups: Sequence[Group], workload: str | None) -> list[Group]:
+def _ask(options: Options, rows: Sequence[Row], looks: int = 1) -> tuple[Sequence[Group], Pick]:
+    """Pick from rows; `looks` is how often their launches are looked at as they grow."""
+    from edgebench.analyze.compare import compare
+    from edgebench.analyze.pick import pick
+
+    tables = compare(rows, options.baseline)
+    groups = newest_groups(tables, options.workload, quiet=looks > 1)  # asked again and again
+    told = pick(groups, options.constraints, options.objective, options.tasks, looks=looks)
+    return groups, told
+
+
+def newest_groups(
+    groups: Sequence[Group], workload: str | None, quiet: bool = False
+) -> list[Group]:
     """Take each device's newest group of the workload that has a good run; say what was left."""
     from edgebench.errors import UsageError, nearest
 
@@ -195,7 +231,7 @@ def newest_groups(groups: Sequence[Group], workload: str | None) -> list[Group]:
         newest[group.device.name] = group
     for group in fitting:
         chosen = newest[group.device.name]
-        if group is not chosen:
+        if group is not chosen and not quiet:
             click.echo(f"not considered: {_where(group)}; {_where(chosen)} is newer", err=True)
     return list(newest.values())
 

@@ -280,10 +280,13 @@ def _measure(
     from dataclasses import replace
 
     from edgebench.cli.progress import SweepProgress, bar
+    from edgebench.run.resume import begun
+    from edgebench.run.stored import read_runs
     from edgebench.run.sweep import run_cases
 
     store.prepare()
     runs: list[Run] = []
+    going_on = begun(read_runs([store.folder]), todo, bench) if options.resume else {}
 
     with bar() as shown:
 
@@ -292,7 +295,7 @@ def _measure(
             runs.append(run)
 
         observer = SweepProgress(shown, todo)
-        running = replace(bench, store=keep, observer=observer, stored=stored)
+        running = replace(bench, store=keep, observer=observer, stored=stored, begun=going_on)
         run_cases(todo, running, options.retries)
     return runs
 

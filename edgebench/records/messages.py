@@ -21,8 +21,9 @@ from edgebench.records.json_text import read_values, shortened
 from edgebench.records.run import RunError, Status
 from edgebench.records.settings import Settings, Workload
 from edgebench.records.spans import ChatTemplate, Score, Span
-from edgebench.records.speed import Memory
+from edgebench.records.speed import Memory, Moment
 from edgebench.records.task import Generation, Task, TextTask
+from edgebench.records.timing import Timing
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 
@@ -192,6 +193,11 @@ class SpeedResult(Record):
     foreign_cpu: Amount | None
     timelines: tuple[Timeline, ...] = ()
     energy_reason: Told | None = None
+    at_s: tuple[Amount, ...] = Field(
+        default=(), description="of a sustained workload: when each trial began"
+    )
+    course: tuple[Moment, ...] = ()
+    timing: Timing = Timing()
 
 
 class ScoreResult(Record):

@@ -66,6 +66,7 @@ class Run(Record):
         default=(), description="what was answered, where no accuracy is made of it"
     )
     wall_s: Amount = 0.0
+    timing: Timing | None = None
 
     @property
     def label(self) -> str:

@@ -85,7 +85,9 @@ class Launch(Record):
     prefill_s: Seconds
     ttft_s: Seconds
     decode_s: Seconds
-    token_s: tuple[Positive, ...] = Field(description="of each generated token, over repetitions")
+    token_s: tuple[Positive, ...] = Field(
+        description="of each generated token, over repetitions; of more than 20,000 a random part"
+    )
     warm_up_rounds: Count
     settled: bool = Field(description="whether the last rounds of the warm-up agreed")
     memory: Memory

@@ -6,21 +6,10 @@ from collections.abc import Sequence
 
 from edgebench.analyze.verdict import Judged, Line, Result
 from edgebench.records.base import Estimate, clean
-from edgebench.report.format import MIB, number
+from edgebench.report.format import number, size
+from edgebench.report.losers import UNITS
 
-# constraint -> how many of its unit a figure in SI units is, and the unit
-UNITS = {
-    "max-memory": (1 / MIB, "MiB"),
-    "max-size": (1 / MIB, "MiB"),
-    "min-decode": (1.0, "tok/s"),
-    "min-prefill": (1.0, "tok/s"),
-    "max-ttft": (1.0, "s"),
-    "max-latency": (1000.0, "ms"),
-    "max-energy": (1.0, "J/tok"),
-    "max-accuracy-loss": (100.0, "points"),
-    "min-accuracy": (100.0, "%"),
-    "max-divergence": (1.0, "nats a token"),
-}
+OF_BYTES = ("max-memory", "max-size")
 
 
 def check_lines(result: Result) -> list[str]:
@@ -63,6 +52,8 @@ def interval_words(line: Line) -> str:
 
 
 def _interval(demand: str, estimate: Estimate) -> str:
+    if demand in OF_BYTES:
+        return size(estimate.value)
     factor, unit = UNITS.get(demand, (1.0, ""))
     value = number(estimate.value * factor)
     if estimate.bounds is None or estimate.bounds.low == estimate.bounds.high:
@@ -73,6 +64,8 @@ def _interval(demand: str, estimate: Estimate) -> str:
 
 def quantity(demand: str, value: float) -> str:
     """Return a limit with its unit, without needless zeros."""
+    if demand in OF_BYTES:
+        return size(value)
     factor, unit = UNITS.get(demand, (1.0, ""))
     return f"{value * factor:.6g} {unit}".strip()
 

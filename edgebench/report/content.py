@@ -1,14 +1,14 @@
-"""What a report is made of, whatever it is shown on: sections of sentences, tables and notes.
+"""What a report is made of, whatever it is shown on: sections of sentences, charts, tables, notes.
 
 Knows no runs and no way to show anything. Cells are finished words; a line break in a cell puts
-an interval beneath its figure.
+an interval beneath its figure. A chart holds its figures in words too, for where none is drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Part = TypeVar("Part")
 
@@ -57,12 +57,23 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Chart:
+    """A drawing by Vega-Lite's grammar, how to read it, and its figures in words."""
+
+    title: str
+    spec: Mapping[str, Any]
+    caption: str = ""
+    words: str = ""
+
+
+@dataclass(frozen=True)
 class Section:
-    """A title, what was measured, the verdict in plain words, tables, and notes."""
+    """A title, what was measured, the verdict in plain words, charts, tables, and notes."""
 
     title: str
     facts: tuple[str, ...] = ()
     verdict: tuple[str, ...] = ()
+    charts: tuple[Chart, ...] = ()
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -80,7 +80,8 @@ def loser_lines(decision: Pick, explain: bool) -> list[str]:
     alike = [loser for loser in decision.losers if loser.why == "alike"]
     if explain:
         return [line for loser in decision.losers for line in _explained(loser, decision)]
-    lines = [_alike(alike, decision)] if alike else []
+    named = all(loser.artifact in decision.reason for loser in alike)
+    lines = [] if named else [_alike(alike, decision)]
     if len(told) <= MOST:
         return [f"  {_line(loser, decision)}" for loser in told] + lines
     groups: dict[tuple[str, str], list[Loser]] = {}
