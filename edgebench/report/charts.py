@@ -128,6 +128,8 @@ def _of_energy(measure: Measure, rows: Sequence[Row]) -> Measure:
     told = [row.energy for row in rows if row.energy and measure.unit == "J"]
     if not told:
         return measure
+    if any(energy.kind == "estimated" for energy in told):
+        return replace(measure, caption="Watts that were stated, times seconds: no measurement.")
     includes = f", {told[0].boundary}" if told[0].boundary else ""
     caption = f"{told[0].kind.capitalize()}, by {plain(told[0].source, 60)}{includes}."
     return replace(measure, caption=caption)
