@@ -128,6 +128,8 @@ def _of_energy(measure: Measure, rows: Sequence[Row]) -> Measure:
     told = [row.energy for row in rows if row.energy and measure.unit == "J"]
     if not told:
         return measure
+    if any(energy.kind == "estimated" for energy in told):
+        return replace(measure, caption="Watts that were stated, times seconds: no measurement.")
     includes = f", {told[0].boundary}" if told[0].boundary else ""
     caption = f"{told[0].kind.capitalize()}, by {clean(told[0].source, 60)}{includes}."
     return replace(measure, caption=caption)
@@ -207,9 +209,7 @@ def _bars(group: Group, rows: Sequence[Row], measure: Measure) -> Chart:
         if estimate
     ]
     left_out = sum(measure.read(row) is not None for row in group.rows) - len(values)
-    caption = measure.caption
-    if left_out:
-        caption += f" {left_out} more rows are in the table."
+    caption = measure.caption + f" {left_out} more rows are in the table." * bool(left_out)
     return finished(
         alt.layer(*layers),
         measure.title,
@@ -239,31 +239,57 @@ def against(group: Group) -> list[Chart]:
 def _scatter(
     group: Group, rows: Sequence[Row], task: str, aspect: Aspect, measure: Measure
 ) -> Chart:
-    import altair as alt
-
+    values = _points(group, rows, task, aspect, measure)
+    words = [
+        f"{flat(value['label'])}: {value['speed']}, {value['right']} right" for value in values
+    ]
+    front_words = ", ".join(flat(value["label"]) for value in values if value["front"])
+    better, title = (
+        ("Up and to the right", "speed") if aspect == "decode" else ("Up and left", "energy")
+    )
+    caption = (
+        f"{better} is better. Full colour: no other is as good in both and shown better in one; "
+        f"the dashed line is the front of the values. {measure.caption}"
+    )
     models = [clean(model, 60) for model in group.models]
+    axes = (measure.axis, f"% right at {clean(task, 40)}")
+    return finished(
+        _scatter_layers(values, models, aspect, axes),
+        f"Accuracy at {clean(task, 40)} against {title}",
+        caption.strip(),
+        f"{listed(words)} On the front: {front_words}.",
+    )
+
+
+def _points(
+    group: Group, rows: Sequence[Row], task: str, aspect: Aspect, measure: Measure
+) -> list[dict[str, Any]]:
     labels, short = row_labels(group.rows), row_labels(group.rows, named=False)
     best = {row.key for row in front(rows, (task,), [aspect, "accuracy"])}
-    values = [
+    return [
         _point(row, task, measure)
-        | {
-            "label": labels[row.key],
-            "short": flat(short[row.key]),
-            "front": row.key in best,
-        }
+        | {"label": labels[row.key], "short": flat(short[row.key]), "front": row.key in best}
         for row in rows
     ]
+
+
+def _scatter_layers(
+    values: Sequence[dict[str, Any]], models: Sequence[str], aspect: Aspect, axes: tuple[str, str]
+) -> Any:
+    """Draw the front's line, intervals, points and names, from back to front."""
+    import altair as alt
+
     across, upright = (
         span([value.get(f"{name}_{end}", value[name]) for value in values for end in ENDS], log)
         for name, log in (("x", True), ("y", False))
     )
-    x = alt.X("x:Q", title=measure.axis, scale=across.scale(alt))
-    y = alt.Y("y:Q", title=f"% right at {clean(task, 40)}", scale=upright.scale(alt))
+    x = alt.X("x:Q", title=axes[0], scale=across.scale(alt))
+    y = alt.Y("y:Q", title=axes[1], scale=upright.scale(alt))
     base = alt.Chart(alt.InlineData(values=values))
     faint = alt.condition("datum.front", alt.value(0.65), alt.value(0.25))
     flat_rule = base.transform_filter("isValid(datum.x_low)").mark_rule()
     upright_rule = base.transform_filter("isValid(datum.y_low)").mark_rule()
-    layers = [
+    return alt.layer(
         _front_line(alt, values, aspect).encode(x=x, y=y),
         flat_rule.encode(x="x_low:Q", x2="x_high:Q", y="y:Q", opacity=faint),
         upright_rule.encode(y="y_low:Q", y2="y_high:Q", x="x:Q", opacity=faint),
@@ -276,22 +302,6 @@ def _scatter(
             tooltip=["label:N", "speed:N", "right:N"],
         ),
         *_names(alt, values, across, upright),
-    ]
-    words = [
-        f"{flat(value['label'])}: {value['speed']}, {value['right']} right" for value in values
-    ]
-    front_words = ", ".join(flat(value["label"]) for value in values if value["front"])
-    better = "Up and to the right is better" if aspect == "decode" else "Up and left is better"
-    caption = (
-        f"{better}. Full colour: no other is as good in both and shown better in one; the dashed "
-        f"line is the front of the values. {measure.caption}"
-    )
-    title = "speed" if aspect == "decode" else "energy"
-    return finished(
-        alt.layer(*layers),
-        f"Accuracy at {clean(task, 40)} against {title}",
-        caption.strip(),
-        f"{listed(words)} On the front: {front_words}.",
     )
 
 

@@ -169,7 +169,8 @@ def span(values: Iterable[float | None], may_be_log: bool = False, share: float 
     if may_be_log and 0 < WIDE * low < high:
         room = (high / low) ** share
         return Span(low / room, high * room, True)
-    room = share * (high - low) or share * abs(high) or 1.0
+    # Values that hardly differ aren't drawn as if they did.
+    room = max(share * (high - low), 0.03 * abs(high)) or 1.0
     return Span(low - room, high + room)
 
 

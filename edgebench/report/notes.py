@@ -14,7 +14,8 @@ from edgebench.analyze.names import labels_of
 from edgebench.analyze.rows import Row
 from edgebench.records.accuracy import Divergence
 from edgebench.records.base import clean
-from edgebench.report.format import counted, point_words
+from edgebench.records.speed import Sustained
+from edgebench.report.format import counted, duration, number, point_words
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
@@ -59,6 +60,8 @@ def group_notes(group: Group) -> list[str]:
 
 
 def _speed_notes(rows: Sequence[Row]) -> list[str]:
+    if any(row.workload and row.workload.duration_s for row in rows):
+        return _sustained_notes(rows)
     counts = sorted({row.decode.n for row in rows if row.decode})
     if not counts:
         return []
@@ -72,6 +75,36 @@ def _speed_notes(rows: Sequence[Row]) -> list[str]:
         few = " or ".join(f"n={count}" for count in counts if count < 3)
         notes.append(f"{few}: so few launches tell no interval; --launches 5 does.")
     return notes
+
+
+def _sustained_notes(rows: Sequence[Row]) -> list[str]:
+    """Say of each artifact whether it holds its speed; it is one launch, which has no interval."""
+    labels = labels_of(rows)
+    return [
+        f"{clean(labels[row.key], 60)}: {sustained_words(row.speed.sustained)}."
+        if row.speed.sustained
+        else f"{clean(labels[row.key], 60)}: too few trials to say whether it holds its speed; "
+        "--minutes gives it longer."
+        for row in rows
+        if row.speed
+    ]
+
+
+def sustained_words(went: Sustained) -> str:
+    """Say whether a speed held: "falls from 44 to 31 tok/s (-30 %) after 5 min; 84 °C"."""
+    start, end = number(went.start_tokens_per_s), number(went.end_tokens_per_s)
+    words = f"holds {end} tok/s for {duration(went.lasted_s)}"
+    if went.onset_s is not None:
+        change = 100 * (went.end_tokens_per_s / went.start_tokens_per_s - 1)
+        moved = f"{start} to {end} tok/s ({change:+.0f} %)"
+        words = f"falls from {moved} after {duration(went.onset_s)}"
+    if went.hottest_c is not None:
+        words += f"; {went.hottest_c:.0f} °C"
+    if went.throttled_s is not None:
+        words += f"; throttled from {duration(went.throttled_s)} on"
+    if went.end_j_per_token is not None:
+        words += f"; {number(went.end_j_per_token.value)} J/tok at its end"
+    return words
 
 
 def _energy_notes(rows: Sequence[Row]) -> list[str]:

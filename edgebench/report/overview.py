@@ -49,7 +49,7 @@ def make_report(groups: Sequence[Group], runs: Sequence[Run], title: str | None 
         for section in own
     ]
     parts = [
-        _drawn(section, group, held) if id(group) in charted else section
+        _drawn(section, group, held) if id(group) in charted else _not_drawn(section)
         for section, group in zip(titled, groups, strict=True)
     ]
     warnings, parts = _warnings(parts)
@@ -100,6 +100,11 @@ def _best(group: Group) -> list[str]:
         return ["None is shown to be beaten in all respects (Pareto)."]
     told = ", ".join(names[:NAMED]) + f" and {len(names) - NAMED} more" * (len(names) > NAMED)
     return [f"Best trade-offs (Pareto): {told}."]
+
+
+def _not_drawn(section: Section) -> Section:
+    note = f"Not drawn: only the {MOST_CHARTED} newest tables are."
+    return replace(section, notes=(*section.notes, note))
 
 
 def _drawn(section: Section, group: Group, runs: Measured) -> Section:

@@ -35,22 +35,7 @@ def latency(group: Group, runs: Measured) -> Chart | None:
     """Return how long single generated tokens took, a line for each row."""
     import altair as alt
 
-    labels = row_labels(group.rows)
-    values: list[dict[str, Any]] = []
-    words = []
-    for row in shown_rows(group):
-        run = run_of(row, runs)
-        token_s = _token_s(run) if run else []
-        if len(token_s) < LEAST_TOKENS:
-            continue
-        label = labels[row.key]
-        told = {name: 1000 * _quantile(token_s, share) for name, share in SHARES.items()}
-        if len(token_s) < 100:
-            del told["p99"]
-        shown = ", ".join(f"{name} {number(value)} ms" for name, value in told.items())
-        values.append({"label": label, "shown": shown, **told})
-        middle = f"{number(told['p50'])} ms, 19 of 20 within {number(told['p95'])} ms"
-        words.append(f"{flat(label)}: half within {middle}")
+    values, words = _latencies(group, runs)
     if not values:
         return None
     names = [value["label"] for value in values]
@@ -75,6 +60,26 @@ def latency(group: Group, runs: Measured) -> Chart | None:
     )
     title = "How long a generated token takes"
     return finished(drawing, title, caption, listed(words), height_of(names))
+
+
+def _latencies(group: Group, runs: Measured) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return each row's percentiles in milliseconds, and what is said of them."""
+    labels = row_labels(group.rows)
+    values: list[dict[str, Any]] = []
+    words = []
+    for row in shown_rows(group):
+        run = run_of(row, runs)
+        token_s = _token_s(run) if run else []
+        if len(token_s) < LEAST_TOKENS:
+            continue
+        told = {name: 1000 * _quantile(token_s, share) for name, share in SHARES.items()}
+        if len(token_s) < 100:
+            del told["p99"]
+        shown = ", ".join(f"{name} {number(value)} ms" for name, value in told.items())
+        values.append({"label": labels[row.key], "shown": shown, **told})
+        middle = f"{number(told['p50'])} ms, 19 of 20 within {number(told['p95'])} ms"
+        words.append(f"{flat(labels[row.key])}: half within {middle}")
+    return values, words
 
 
 def _token_s(run: Run) -> list[float]:

@@ -88,7 +88,6 @@ def _power(line: Timeline, label: str) -> Chart | None:
     values = [{"rail": rail, **at} for rail, drawn in rails.items() for at in drawn]
     bands = [_band(window, start) for window in windows]
     phases = [phase for phase in PHASES if any(band["phase"] == phase for band in bands)]
-    names = list(rails)
     top = 1.08 * max(value["w"] for value in values)
     y = alt.Y("w:Q", title="watts", scale=alt.Scale(domain=[0, top or 1.0], nice=False))
     x = alt.X("s:Q", title="seconds", scale=alt.Scale(nice=False, domain=[0, (end - start) * NS]))
@@ -97,23 +96,26 @@ def _power(line: Timeline, label: str) -> Chart | None:
         scale=alt.Scale(domain=phases, range=[PHASES[phase] for phase in phases]),
         legend=alt.Legend(title="phase", columns=4, symbolOpacity=0.5),
     )
-    stroke: Any = alt.value(RAILS[0])
-    if len(names) > 1:
-        scale = alt.Scale(domain=names, range=list(RAILS[: len(names)]))
-        stroke = alt.Stroke("rail:N", scale=scale, legend=legend(alt, names, "rail"))
     drawing = alt.layer(
         alt.Chart(alt.InlineData(values=bands))
         .mark_rect(opacity=0.28)
         .encode(x=alt.X("from:Q"), x2="to:Q", color=shade, tooltip=["phase:N"]),
         alt.Chart(alt.InlineData(values=values))
         .mark_line(strokeWidth=1.4, interpolate="step-after")
-        .encode(x=x, y=y, stroke=stroke),
+        .encode(x=x, y=y, stroke=_stroke(alt, list(rails))),
     )
     means = [_range(rail, [at["w"] for at in drawn], "W") for rail, drawn in rails.items()]
     launches = len({window.launch for window in line.windows})
     which = f"The first of {launches} launches. " if launches > 1 else ""
     caption = f"{which}As the sensor told it: readings may come late, or be means."
     return finished(drawing, f"Power while {label} was measured", caption, listed(means), 240)
+
+
+def _stroke(alt: Any, rails: Sequence[str]) -> Any:
+    if len(rails) < 2:
+        return alt.value(RAILS[0])
+    scale = alt.Scale(domain=list(rails), range=list(RAILS[: len(rails)]))
+    return alt.Stroke("rail:N", scale=scale, legend=legend(alt, rails, "rail"))
 
 
 def _range(name: str, values: Sequence[float], unit: str) -> str:
