@@ -24,6 +24,7 @@ from edgebench.records.device import DeviceInfo
 from edgebench.records.energy import Energy
 from edgebench.records.run import Run
 from edgebench.records.settings import Settings, Workload
+from edgebench.run.heads import Head, Seen, seen_of
 from edgebench.stats.clusters import clusters_of
 
 
@@ -186,7 +187,7 @@ class _Place:
 
     @classmethod
     def of(cls, placed_run: Placed) -> _Place:
-        device, setup = placed_run.run.device, placed_run.setup
+        device, setup = placed_run.head.device, placed_run.setup
         return cls(
             placed_run.machine,
             device.name,
@@ -214,51 +215,66 @@ class _Answering:
 
 def summarize(runs: Iterable[Run]) -> list[Row]:
     """Return one row for each artifact, set-up and workload, whatever order the runs come in."""
-    ordered = placed(runs)
+    return summarize_seen(seen_of(runs))
+
+
+def summarize_seen(runs: Iterable[Seen]) -> list[Row]:
+    """Return the rows of runs of which only those are read that count."""
     answered: dict[_Answering, list[Placed]] = {}
     timed: dict[tuple[_Place, Job], list[Placed]] = {}
-    for placed_run in ordered:
-        if placed_run.run.workload is None:
-            answered.setdefault(_Answering.of(placed_run), []).append(placed_run)
-        else:
-            job = Job.of(placed_run.run.workload, placed_run.after_prompt)
-            timed.setdefault((_Place.of(placed_run), job), []).append(placed_run)
-    rows = [
-        _row(members, answered.get(_Answering.of(members[-1]), ())) for members in timed.values()
-    ]
+    cases: dict[tuple[int, int, str, bool], list[Placed]] = {}
+    for held in placed(runs):
+        # Runs of one head and place belong to one row: found once for all of them.
+        case = (id(held.head), id(held.setup), held.machine, held.after_prompt)
+        if case not in cases:
+            if held.head.workload is None:
+                members = answered.setdefault(_Answering.of(held), [])
+            else:
+                job = Job.of(held.head.workload, held.after_prompt)
+                members = timed.setdefault((_Place.of(held), job), [])
+            cases[case] = members
+        cases[case].append(held)
+    said = {key: _Said.of(members) for key, members in answered.items()}
+    rows = [_row(members, said.get(_Answering.of(members[-1]))) for members in timed.values()]
     with_speed = {_Answering.of(members[-1]) for members in timed.values()}
-    alone = [members for key, members in answered.items() if key not in with_speed]
-    return rows + [_row((), members) for members in alone]
+    return rows + [_row((), told) for key, told in said.items() if key not in with_speed]
 
 
-def _row(timed: Sequence[Placed], answered: Sequence[Placed]) -> Row:
-    """Make a row of a case's runs and of the artifact's answers, each from old to new."""
+@dataclass(frozen=True)
+class _Said:
+    """What an artifact answered: all its runs from old to new, and of those that count the rest."""
+
+    answered: Sequence[Placed]
+    good: Sequence[Run]
+    tasks: tuple[TaskFigures, ...]
+
+    @classmethod
+    def of(cls, answered: Sequence[Placed]) -> _Said:
+        """Read the runs that count."""
+        good = [held.seen.load() for held in _newest_by_label(answered)]
+        tasks = tuple(_task(run, run.accuracy) for run in good if run.accuracy)
+        return cls(answered, good, tasks)
+
+
+def _row(timed: Sequence[Placed], said: _Said | None) -> Row:
+    """Make a row of a case's runs, from old to new, and of the artifact's answers."""
+    answered = said.answered if said else ()
+    answers = said.good if said else ()
     last = (timed or answered)[-1]
-    run = last.run
-    answers = _newest_by_label(answered)
-    good = [
-        placed_run.run
-        for placed_run in ([last] if timed else []) + answers
-        if placed_run.run.status == "ok"
-    ]
+    run = last.seen.load()
+    good = [*([run] if timed and run.status == "ok" else []), *answers]
     energy = source_for(run.energy, _provider(run)) if run.speed else None
     launches = len(run.speed.launches) if run.speed else 0
     figures = EnergyFigures.of(energy, launches) if energy else None
     return Row(
-        **_identity(last),
+        **_identity(last, run),
         speed=speed_figures(run.speed) if run.status == "ok" and run.speed else None,
         memory=deployment_bytes(run) if run.status == "ok" and timed else None,
         energy=figures,
         energy_reason=None if figures or not run.speed else _no_energy(run),
         energies=run.energy,
-        tasks=tuple(
-            _task(placed_run.run, placed_run.run.accuracy)
-            for placed_run in answers
-            if placed_run.run.accuracy
-        ),
-        divergences=tuple(
-            placed_run.run.divergence for placed_run in answers if placed_run.run.divergence
-        ),
+        tasks=said.tasks if said else (),
+        divergences=tuple(other.divergence for other in answers if other.divergence),
         throttled=bool(timed) and was_throttled(run),
         warnings=tuple(dict.fromkeys(words for other in good for words in _warnings(other))),
         failures=_failures(timed, answered),
@@ -273,9 +289,8 @@ def _warnings(run: Run) -> list[str]:
     return [*run.conditions.warnings, *absent]
 
 
-def _identity(last: Placed) -> dict[str, Any]:
+def _identity(last: Placed, run: Run) -> dict[str, Any]:
     """Return a row's fields that say what was measured, where and with what."""
-    run = last.run
     return {
         "artifact": run.artifact,
         "device": run.device,
@@ -300,36 +315,34 @@ def _newest_by_label(answered: Sequence[Placed]) -> list[Placed]:
     Of runs of one version of a task, one that answered every item counts before a race's part.
     """
     newest: dict[str, Placed] = {}
-    for placed_run in answered:
-        before = newest.get(placed_run.run.label)
-        if before is None or not _says_less(placed_run.run, before.run):
-            newest[placed_run.run.label] = placed_run
-    return [placed_run for placed_run in newest.values() if placed_run.run.status == "ok"]
+    for held in answered:
+        before = newest.get(held.head.label)
+        if before is None or not _says_less(held.head, before.head):
+            newest[held.head.label] = held
+    return [held for held in newest.values() if held.head.status == "ok"]
 
 
-def _says_less(run: Run, before: Run) -> bool:
-    if run.accuracy is None or before.accuracy is None:
+def _says_less(run: Head, before: Head) -> bool:
+    if run.task_sha256 is None or before.task_sha256 is None:
         return False
-    same = run.accuracy.task_sha256 == before.accuracy.task_sha256
-    partial = run.accuracy.population is not None
-    return same and partial and before.accuracy.population is None
+    same = run.task_sha256 == before.task_sha256
+    return same and run.is_partial and not before.is_partial
 
 
 def _failures(timed: Sequence[Placed], answered: Sequence[Placed]) -> tuple[Failure, ...]:
-    by_label: dict[str, list[Run]] = {}
-    for placed_run in (*timed, *answered):
-        by_label.setdefault(placed_run.run.label if placed_run.run.task else "", []).append(
-            placed_run.run
-        )
+    by_label: dict[str, list[Seen]] = {}
+    for held in (*timed, *answered):
+        head = held.head
+        by_label.setdefault(head.label if head.task else "", []).append(held.seen)
     return tuple(
-        _failure(members[-1], members[:-1])
+        _failure(members[-1].load(), members[:-1])
         for members in by_label.values()
-        if members[-1].status != "ok"
+        if members[-1].head.status != "ok"
     )
 
 
-def _failure(run: Run, before: Sequence[Run]) -> Failure:
-    good = [other.created for other in before if other.status == "ok"]
+def _failure(run: Run, before: Sequence[Seen]) -> Failure:
+    good = [other.created for other in before if other.head.status == "ok"]
     return Failure(
         label=run.label,
         is_task=run.workload is None,
@@ -343,7 +356,7 @@ def _failure(run: Run, before: Sequence[Run]) -> Failure:
 def _provider(run: Run) -> str:
     if run.runtime is None:
         return run.settings.provider
-    return "gpu" if run.runtime.gpu_layers else run.runtime.provider
+    return run.runtime.worked_on
 
 
 def _no_energy(run: Run) -> str | None:

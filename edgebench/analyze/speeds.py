@@ -13,7 +13,7 @@ from pydantic import Field
 
 from edgebench.records.base import Estimate, Record, Told
 from edgebench.records.run import Run
-from edgebench.records.speed import Percentiles, PhaseSpeed, Speed
+from edgebench.records.speed import Percentiles, PhaseSpeed, Speed, Sustained
 from edgebench.stats.launches import over_launches, ratio, ratio_p
 
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -40,6 +40,7 @@ class SpeedFigures(Record):
     load_s: float
     latency_s: Percentiles
     launches: tuple[LaunchFigures, ...] = Field(description="empty in runs before 0.2")
+    sustained: Sustained | None = None
 
     @property
     def decodes(self) -> list[float]:
@@ -97,6 +98,7 @@ def speed_figures(speed: Speed) -> SpeedFigures:
         load_s=speed.load_s,
         latency_s=speed.token_latency_s,
         launches=launches,
+        sustained=speed.sustained,
     )
 
 

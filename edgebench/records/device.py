@@ -79,6 +79,11 @@ class RuntimeInfo(Record):
     context: Count
     load_mode: Text = "auto"
 
+    @property
+    def worked_on(self) -> str:
+        """Return what evaluated the model, as energy's sources are held against it."""
+        return "gpu" if self.gpu_layers else self.provider
+
 
 class DeviceEntry(Record):
     """An entry of devices.yaml; one of a later file changes only the fields that it names."""

@@ -18,6 +18,7 @@ from edgebench.records.device import Conditions, DeviceInfo, RuntimeInfo
 from edgebench.records.energy import Energy, Timeline
 from edgebench.records.settings import Settings, Workload
 from edgebench.records.speed import Launch, Memory, Speed
+from edgebench.records.timing import Timing
 
 Status = Literal["ok", "oom", "crashed", "timeout", "unsupported", "failed"]
 
@@ -66,7 +67,7 @@ class Run(Record):
         default=(), description="what was answered, where no accuracy is made of it"
     )
     wall_s: Amount = 0.0
-    timing: Timing | None = None
+    timing: Timing | None = Field(default=None, description="of wall_s; None in runs before 0.2")
 
     @property
     def label(self) -> str:

@@ -18,9 +18,17 @@ from edgebench.plan.cases import Case, ItemsCase, SpeedCase
 from edgebench.records.accuracy import Accuracy, Divergence, ItemResult
 from edgebench.records.device import Conditions
 from edgebench.records.energy import Energy, Timeline
-from edgebench.records.messages import AnyRequest, Open, Opened
+from edgebench.records.messages import (
+    AnyRequest,
+    DivergenceResult,
+    Open,
+    Opened,
+    ScoreResult,
+    SpeedResult,
+)
 from edgebench.records.run import Run
 from edgebench.records.speed import Launch, Memory, Speed
+from edgebench.records.timing import Timing
 from edgebench.run.bench import Bench
 from edgebench.run.transports import Worker, WorkerError
 from edgebench.run.whole import readable
@@ -58,6 +66,7 @@ class CaseRun:
         self.failure: WorkerError | None = None
         self._worker: Worker | None = None
         self._spent_s = 0.0
+        self._timing = Timing()
         self._quiet = False
 
     def step(self, action: Callable[[], None], quiet: bool = False) -> bool:
@@ -95,9 +104,11 @@ class CaseRun:
     def open(self, context: int, sequences: int = 1, meters: tuple[str, ...] = ("none",)) -> Opened:
         """Start a worker and load the artifact; raise WorkerError where either fails."""
         subject, bench = self.case.subject, self.bench
+        begin = time.monotonic()
         self._worker = bench.transport.start(bench.device, f"{subject.artifact.name}-{self.id}")
         if self._worker.hello.device.machine != bench.hello.device.machine:
             raise WorkerError.of("failed", "Machine", "another machine answers under this name")
+        self._timing += Timing(start_s=time.monotonic() - begin)
         request = Open(
             runtime=subject.runtime,
             artifact=bench.transport.deliver(subject.artifact),
@@ -113,14 +124,17 @@ class CaseRun:
         """Send a request and block until its result; raise WorkerError where it is another kind."""
         if self._worker is None:
             raise WorkerError.of("failed", "Closed", "the worker has ended")
+        begin = time.monotonic()
         reply = self._worker.request(message, self.bench.timeout_s, self._tell)
         if not isinstance(reply, wanted):
             raise confused()
+        self._timing += _timing_of(reply, time.monotonic() - begin)
         return reply
 
-    def add_time(self, seconds: float) -> None:
-        """Count what earlier launches of the case took."""
-        self._spent_s += seconds
+    def add_time(self, run: Run) -> None:
+        """Count what earlier launches of the case took, by a run that is stored."""
+        self._spent_s += run.wall_s
+        self._timing += run.timing or Timing()
 
     def close(self) -> None:
         """End the worker."""
@@ -138,8 +152,7 @@ class CaseRun:
         self.bench.observer.ended(self.case, run)
 
     def _tell(self, done: int, total: int) -> None:
-        # A race tells of itself, and so do launches.
-        if not (self._quiet or isinstance(self.case, SpeedCase) or _races(self.case)):
+        if not (self._quiet or _tells_of_itself(self.case)):
             self.bench.observer.ticked(self.case, done, total)
 
     def _run(self, figures: Figures) -> Run:
@@ -170,11 +183,26 @@ class CaseRun:
             launches=figures.launches,
             answers=figures.answers,
             wall_s=self._spent_s,
+            timing=self._timing,
         )
 
 
-def _races(case: Case) -> bool:
+def _tells_of_itself(case: Case) -> bool:
+    """Return whether progress is told by what runs the case: a race's, or launches one by one."""
+    if isinstance(case, SpeedCase):
+        return case.workload.duration_s is None
     return isinstance(case, ItemsCase) and case.race is not None
+
+
+def _timing_of(reply: object, took_s: float) -> Timing:
+    """Return what a request's time was spent on, as far as its reply tells."""
+    if isinstance(reply, Opened):  # beside the loading, it gets to know the meters
+        return Timing(load_s=reply.load_s, meters_s=max(0.0, took_s - reply.load_s))
+    if isinstance(reply, SpeedResult):
+        return reply.timing
+    if isinstance(reply, ScoreResult | DivergenceResult):
+        return Timing(answers_s=took_s)
+    return Timing()
 
 
 def confused() -> WorkerError:

@@ -20,15 +20,16 @@ from dataclasses import dataclass, field
 from edgebench.errors import EdgebenchError
 from edgebench.figures.absent import Absent
 from edgebench.figures.conditions import condition_warnings
-from edgebench.figures.energy import energies, joined
+from edgebench.figures.energy import energies, joined, source_for
 from edgebench.figures.noise import disturbed, noise_warnings, unsteady
 from edgebench.figures.speed import largest_memory, speed_of
+from edgebench.figures.sustained import at_the_end, sustained_of
 from edgebench.plan.cases import SpeedCase
 from edgebench.records.device import Conditions, Snapshot
 from edgebench.records.energy import Energy, Timeline
-from edgebench.records.messages import MeasureSpeed, Opened, SpeedResult
+from edgebench.records.messages import MeasureSpeed, Opened, SpeedResult, Trial
 from edgebench.records.run import Run
-from edgebench.records.speed import Launch
+from edgebench.records.speed import Launch, Sustained
 from edgebench.run.bench import Bench
 from edgebench.run.case import CaseRun, Figures
 from edgebench.run.transports import WorkerError
@@ -36,6 +37,7 @@ from edgebench.run.transports import WorkerError
 # Under others of these a launch is of another set-up.
 CONDITIONS = ("governor", "power_mode", "clocks_fixed", "on_battery")
 LEAST_S = 1e-7  # of a token's seconds, which are stored with seven digits
+MOST_TOKENS = 20_000  # of a launch whose seconds are stored
 
 
 def measure_rounds(cases: Sequence[SpeedCase], bench: Bench, retries: int) -> None:
@@ -102,9 +104,13 @@ class SpeedRun:
         return self._absent.guarded("noise", lambda: unsteady(self.launches)) is True
 
     def launch(self, name: str, turn: int) -> None:
-        """Measure one launch; again where other programs disturbed it, as often as is allowed."""
+        """Measure one launch; again where other programs disturbed it, as often as is allowed.
+
+        A sustained one is heat's to disturb, and too long to be measured twice.
+        """
+        retries = 0 if self.case.workload.duration_s else self.retries
         while self._run.step(lambda: self._measure(name, turn)):
-            if self.discarded >= self.retries or not self._is_disturbed():
+            if self.discarded >= retries or not self._is_disturbed():
                 break
             self.discarded += 1
             self.launches.pop()
@@ -143,9 +149,7 @@ class SpeedRun:
                 prefill_s=tuple(trial.prefill_s for trial in trials),
                 ttft_s=tuple(trial.ttft_s for trial in trials),
                 decode_s=tuple(trial.decode_s for trial in trials),
-                token_s=tuple(
-                    max(round(second, 7), LEAST_S) for trial in trials for second in trial.token_s
-                ),
+                token_s=_token_s(trials),
                 warm_up_rounds=result.warm_up_rounds,
                 settled=result.settled,
                 memory=result.memory,
@@ -153,6 +157,8 @@ class SpeedRun:
                 loaded=result.loaded,
                 after=result.after,
                 foreign_cpu=result.foreign_cpu,
+                at_s=result.at_s,
+                course=result.course,
             )
         )
         self._before_last = list(self.timelines)
@@ -167,7 +173,7 @@ class SpeedRun:
         alike = [getattr(then, name) == getattr(opened.before, name) for name in CONDITIONS]
         if opened.runtime != run.runtime or not all(alike):
             return False
-        self._run.add_time(run.wall_s)
+        self._run.add_time(run)
         return True
 
     def _drop_last_timelines(self) -> None:
@@ -197,6 +203,10 @@ class SpeedRun:
             lambda: energies(self.timelines, self.bench.device.entry.calibration),
         )
         energy = computed or ()
+        if speed and self.case.workload.duration_s:
+            speed = speed.model_copy(
+                update={"sustained": absent.guarded("sustained", lambda: self._sustained(energy))}
+            )
         memory = absent.guarded(
             "memory", lambda: largest_memory([launch.memory for launch in launches])
         )
@@ -211,6 +221,18 @@ class SpeedRun:
             conditions=conditions,
             absent=absent.reasons,
         )
+
+    def _sustained(self, energy: Sequence[Energy]) -> Sustained | None:
+        """Return how the only launch of a sustained workload went."""
+        went = sustained_of(self.case.workload, self.launches[-1])
+        provider = self._run.opened.runtime.worked_on if self._run.opened else ""
+        shown = source_for(energy, provider)
+        if went is None or shown is None or shown.decode is None:
+            return went
+        known = self.bench.device.entry.calibration
+        at_its_end = energies(at_the_end(self.timelines), known)
+        joules = next((e.decode for e in at_its_end if e.source == shown.source and e.decode), None)
+        return went.model_copy(update={"end_j_per_token": joules and joules.j_per_token})
 
     def _conditions(self, energy: Sequence[Energy]) -> Conditions:
         launches = self.launches
@@ -232,3 +254,12 @@ class SpeedRun:
             after=after,
             warnings=tuple(dict.fromkeys(warnings)),
         )
+
+
+def _token_s(trials: Sequence[Trial]) -> tuple[float, ...]:
+    """Return the seconds of each token; of more than are stored a random part, in their order."""
+    seconds = [second for trial in trials for second in trial.token_s]
+    if len(seconds) > MOST_TOKENS:
+        places = random.Random(len(seconds)).sample(range(len(seconds)), MOST_TOKENS)
+        seconds = [seconds[place] for place in sorted(places)]
+    return tuple(max(round(second, 7), LEAST_S) for second in seconds)

@@ -10,6 +10,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from edgebench.device.conditions import snapshot
@@ -18,6 +19,8 @@ from edgebench.device.system import cpu_times, foreign_cpu
 from edgebench.records.device import Snapshot
 from edgebench.records.messages import Trial
 from edgebench.records.settings import Workload
+from edgebench.records.speed import Moment
+from edgebench.records.timing import Timing
 from edgebench.worker.runtimes import Timed
 
 WARM_UP_TOKENS = 8
@@ -25,6 +28,8 @@ STABLE_VARIATION = 0.05
 MAX_WARM_UP_ROUNDS = 12
 MIN_IDLE_S = 1.0
 MARGIN = 1.1  # on what a meter needs
+MOMENT_S = 10.0  # between two looks at heat and clocks under sustained load
+MOMENTS = 10  # at least, however short it is
 
 
 @dataclass(frozen=True)
@@ -37,12 +42,18 @@ class WarmUp:
 
 @dataclass(frozen=True)
 class Measured:
-    """A launch's trials, the condition at their end, and the processors that others kept busy."""
+    """A launch's trials, the condition at their end, and the processors that others kept busy.
+
+    Of a sustained workload `at_s` says when each trial began, and `course` how the machine felt.
+    """
 
     warm_up: WarmUp
     trials: tuple[Trial, ...]
     loaded: Snapshot
     foreign_cpu: float | None
+    at_s: tuple[float, ...]
+    course: tuple[Moment, ...]
+    timing: Timing
 
 
 def measure_speed(
@@ -52,22 +63,112 @@ def measure_speed(
 
     Prefill evaluates the prompt after `depth` tokens, and decode goes on from there: llama-bench's
     pp at that depth, and its tg at depth + prompt. A phase that is too short for the meters is
-    repeated, for them alone. Idle power is measured before and after, the model resident.
+    repeated, for them alone. Idle power is measured before and after, the model resident. A
+    sustained workload is repeated until its time has passed.
     """
+    laps = _Laps()
     begun = warm_up(session, workload)
+    laps.end("warm_up_s")
     _rest(sampler)
+    laps.end("meters_s")
     trials: list[Trial] = []
     begin = cpu_times()
-    for done in range(workload.repetitions):
+    course = _Course(workload)
+    while course.goes_on:
         sampler.start()
         trials.append(_trial(session, workload, sampler))
+        laps.end("trials_s")
         _lengthen(session, workload, sampler, trials[-1])
         sampler.stop()
-        progress(done + 1, workload.repetitions)
+        laps.end("meters_s")
+        course.trial_ended()
+        progress(*course.told)
     loaded = snapshot()  # at once: clocks fall when the work ends
     others = foreign_cpu(begin, cpu_times())
     _rest(sampler)
-    return Measured(begun, tuple(trials), loaded, others)
+    laps.end("meters_s")
+    timing = Timing(**laps.spent_s)
+    return Measured(
+        begun, tuple(trials), loaded, others, tuple(course.at_s), tuple(course.moments), timing
+    )
+
+
+class _Laps:
+    """Where the time of a launch goes: each lap ends in what it was spent on."""
+
+    def __init__(self) -> None:
+        self.spent_s: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def end(self, what: str) -> None:
+        """Count the time since the last lap's end as spent on `what`."""
+        now = time.perf_counter()
+        self.spent_s[what] = self.spent_s.get(what, 0.0) + now - self._last
+        self._last = now
+
+
+class _Course:
+    """The trials of a launch: how many there are to be, or under sustained load for how long.
+
+    Then it keeps when each began, and looks at the machine between them now and again.
+    """
+
+    def __init__(self, workload: Workload) -> None:
+        self.at_s: list[float] = []
+        self.moments: list[Moment] = []
+        self._workload = workload
+        self._done = 0
+        self._begin = time.perf_counter()
+        self._begins_s = 0.0
+        self._look()
+
+    @property
+    def _now_s(self) -> float:
+        return time.perf_counter() - self._begin
+
+    @property
+    def goes_on(self) -> bool:
+        """Return whether another trial is wanted; the first one always is."""
+        lasts_s = self._workload.duration_s
+        if lasts_s is None:
+            return self._done < self._workload.repetitions
+        return self._done == 0 or self._now_s < lasts_s
+
+    @property
+    def told(self) -> tuple[int, int]:
+        """Return what is done and what there is: trials, or seconds of a sustained workload."""
+        lasts_s = self._workload.duration_s
+        if lasts_s is None:
+            return self._done, self._workload.repetitions
+        return int(min(self._now_s, lasts_s)), math.ceil(lasts_s)
+
+    def trial_ended(self) -> None:
+        """Keep when the trial began; the next one begins now, or after a look at the machine."""
+        self._done += 1
+        if self._workload.duration_s is not None:
+            self.at_s.append(self._begins_s)
+            self._look()
+            self._begins_s = self._now_s
+
+    def _look(self) -> None:
+        lasts_s = self._workload.duration_s
+        if lasts_s is None:
+            return
+        due_s = self.moments[-1].at_s + min(MOMENT_S, lasts_s / MOMENTS) if self.moments else 0.0
+        if self._now_s >= due_s:
+            with suppress(Exception):  # a look that fails costs itself alone
+                self.moments.append(_moment(self._now_s))
+
+
+def _moment(at_s: float) -> Moment:
+    felt = snapshot()
+    cpus = [clock for name, clock in felt.clocks_hz.items() if name.startswith("cpu")]
+    return Moment(
+        at_s=at_s,
+        hottest_c=max(felt.temperature_c.values(), default=None),
+        clock_hz=max(cpus, default=None),
+        throttled=felt.throttled,
+    )
 
 
 def warm_up(session: Timed, workload: Workload) -> WarmUp:

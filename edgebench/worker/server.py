@@ -175,6 +175,9 @@ class Server:
             foreign_cpu=measured.foreign_cpu,
             timelines=timelines or (),
             energy_reason="the readings make no timeline" if timelines is None else self._no_energy,
+            at_s=measured.at_s,
+            course=measured.course,
+            timing=measured.timing,
         )
 
     def _score(self, session: Session, request: ScoreTask) -> ScoreResult:

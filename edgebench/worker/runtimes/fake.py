@@ -51,6 +51,7 @@ class FakeSession:
         self._truth = truth
         self._held = self._said = 0
         self._fresh = True  # the next tokens are a prompt
+        self._begin = time.monotonic()
         # As processes do, this launch is faster or slower than another by as much as was stated.
         self._pace = math.exp(random.gauss(0, truth.get("between", 0.0)))
         self._fail("open")
@@ -119,9 +120,14 @@ class FakeSession:
         """Sleep `decode_s` a token."""
         times = []
         for _ in range(count):
-            time.sleep(self._pace * self._truth.get("decode_s", 1e-4))
+            time.sleep(self._pace * self._heat() * self._truth.get("decode_s", 1e-4))
             times.append(time.perf_counter_ns())
         return times
+
+    def _heat(self) -> float:
+        """Return how many times as long a token takes: `slower` once it is `hot_after_s` old."""
+        is_hot = time.monotonic() - self._begin > self._truth.get("hot_after_s", math.inf)
+        return float(self._truth.get("slower", 1.0)) if is_hot else 1.0
 
     def likeliest(self) -> int:
         """Return the next byte of what the truth says, counted from the prompt's end."""
