@@ -7,17 +7,19 @@ that failed before it could say. Makes no figures.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta
 
 from edgebench.records.artifact import Artifact
-from edgebench.records.device import DeviceInfo, Snapshot
-from edgebench.records.run import Run
+from edgebench.records.device import DeviceInfo
 from edgebench.records.settings import NOT_ARITHMETIC, Settings, Workload
+from edgebench.run.heads import Head, Seen
 
 QUARTER_GIB = 2**28
 _DEFAULTS = Settings().model_dump()
+Key = tuple[object, ...]
 
 
 @dataclass(frozen=True)
@@ -57,29 +59,25 @@ class Job:
 class Placed:
     """A run with the machine and the set-up that it belongs to."""
 
-    run: Run
+    seen: Seen
     machine: str
     setup: Setup
     after_prompt: bool
 
     @property
+    def head(self) -> Head:
+        """Return what the run has in common with others of its case."""
+        return self.seen.head
+
+    @property
     def content(self) -> str:
         """Tell the artifact's bytes."""
-        return content_of(self.run.artifact)
+        return self.head.content
 
 
 def content_of(artifact: Artifact) -> str:
-    """Tell an artifact by its bytes: a file that was made again is another one of the same name."""
-    return "+".join([artifact.sha256, *sorted(artifact.files.values())])
-
-
-def when(run: Run) -> datetime:
-    """Return the moment a run was made; the beginning of time where it can't be read."""
-    try:
-        moment = datetime.fromisoformat(run.created.replace("Z", "+00:00"))
-    except ValueError:
-        return datetime.min.replace(tzinfo=timezone.utc)
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    """Tell an artifact by its bytes."""
+    return artifact.content
 
 
 def parts_of(device: DeviceInfo) -> str:
@@ -88,17 +86,17 @@ def parts_of(device: DeviceInfo) -> str:
     return f"{device.cpu or ''}|{device.board or ''}|{memory}"
 
 
-def machines_by_parts(runs: Iterable[Run]) -> dict[str, str]:
+def machines_by_parts(devices: Iterable[DeviceInfo]) -> dict[str, str]:
     """Return the one machine that has these parts, for the runs that name none."""
     known: dict[str, set[str]] = {}
-    for run in runs:
-        if run.device.machine:
-            known.setdefault(parts_of(run.device), set()).add(run.device.machine)
+    for device in devices:
+        if device.machine:
+            known.setdefault(parts_of(device), set()).add(device.machine)
     return {parts: next(iter(names)) for parts, names in known.items() if len(names) == 1}
 
 
-def setup_of(run: Run) -> Setup:
-    """Name a run's set-up."""
+def setup_of(run: Head) -> Setup:
+    """Name the set-up of runs with this head."""
     used = run.settings.model_dump()
     words = []
     runtime = ""
@@ -127,9 +125,9 @@ def changes_of(settings: Settings) -> int:
     return sum(value != _DEFAULTS[name] for name, value in used.items())
 
 
-def _conditions(run: Run) -> list[str]:
+def _conditions(run: Head) -> list[str]:
     """Name the conditions under which runs are not pooled with those under others."""
-    before = _first_snapshot(run)
+    before = run.snapshot
     words = [run.device.power_mode] if run.device.power_mode else []
     if before.governor:
         words.append(f"governor {before.governor}")
@@ -140,56 +138,95 @@ def _conditions(run: Run) -> list[str]:
     return words
 
 
-def _first_snapshot(run: Run) -> Snapshot:
-    launches = run.speed.launches if run.speed else ()
-    return (
-        launches[0].before
-        if launches and not run.conditions.before.governor
-        else (run.conditions.before)
-    )
-
-
-def placed(runs: Iterable[Run]) -> list[Placed]:
+def placed(runs: Iterable[Seen]) -> list[Placed]:
     """Return the runs from the oldest to the newest, each with its machine and set-up.
 
     A run that failed before its runtime was open stands where the run nearest in time with the
     same settings stands, if there is one.
     """
-    ordered = sorted(runs, key=when)
-    opened = [run for run in ordered if run.runtime]
-    timed = [run for run in ordered if run.speed]
-    machines = machines_by_parts(ordered)
+    ordered = sorted(runs, key=lambda seen: seen.moment)
+    heads = {id(seen.head): seen.head for seen in ordered}
+    machines = machines_by_parts(head.device for head in heads.values())
+    # Once a head: runs by the hundred thousand share a few hundred of them.
+    setups = {key: setup_of(head) for key, head in heads.items()}
+    parts = {key: parts_of(head.device) for key, head in heads.items()}
+    opened, timed = _Opened(ordered), _Timed(ordered)
     told = []
-    for run in ordered:
-        stand_in = run if run.runtime else _nearest(run, opened)
-        parts = parts_of(stand_in.device)
-        machine = stand_in.device.machine or machines.get(parts, parts)
-        told.append(Placed(run, machine, setup_of(stand_in), _after_prompt(run, timed)))
+    for seen in ordered:
+        head = seen.head
+        stand_in = head if head.runtime else opened.nearest(seen)
+        key = id(stand_in)
+        machine = stand_in.device.machine or machines.get(parts[key], parts[key])
+        after_prompt = head.after_prompt if head.has_speed else timed.after_prompt(seen)
+        told.append(Placed(seen, machine, setups[key], after_prompt))
     return told
 
 
-def _nearest(run: Run, opened: Sequence[Run]) -> Run:
-    """Return the run nearest in time that has the same device and settings, or the run itself."""
-    alike = [
-        other
-        for other in opened
-        if other.device.name == run.device.name
-        and other.settings == run.settings
-        and other.artifact.format == run.artifact.format
-        and _may_be_one(other.device, run.device)
-    ]
-    return min(alike, key=lambda other: abs(when(other) - when(run)), default=run)
+class _InTime:
+    """Runs from the oldest to the newest, and which of them is nearest to a moment."""
+
+    def __init__(self) -> None:
+        self._moments: list[datetime] = []
+        self._seen: list[tuple[int, Seen]] = []
+
+    def add(self, order: int, seen: Seen) -> None:
+        """Add one that isn't older than those that are there, and its place among all."""
+        self._moments.append(seen.moment)
+        self._seen.append((order, seen))
+
+    def nearest(self, moment: datetime) -> tuple[timedelta, int, Seen]:
+        """Return how far the nearest is, its place and itself: of several the first."""
+        after = bisect_left(self._moments, moment)
+        places = [after] if after < len(self._seen) else []
+        if after:
+            places.append(bisect_left(self._moments, self._moments[after - 1]))
+        away = ((abs(self._moments[place] - moment), *self._seen[place]) for place in places)
+        return min(away, key=lambda told: told[:2])
 
 
-def _may_be_one(device: DeviceInfo, other: DeviceInfo) -> bool:
-    """Return whether two devices may be one machine: nothing that both tell is different."""
-    told = [(device.machine, other.machine), (device.board, other.board), (device.cpu, other.cpu)]
-    return all(mine == theirs for mine, theirs in told if mine and theirs)
+class _Opened:
+    """The runs whose runtime was open, for those that failed before they could say."""
+
+    def __init__(self, ordered: Sequence[Seen]) -> None:
+        self._by_device: dict[Key, dict[Key, _InTime]] = {}
+        for order, seen in enumerate(ordered):
+            if seen.head.runtime:
+                device = seen.head.device
+                alike = self._by_device.setdefault(self._key(seen), {})
+                machine = (device.machine, device.board, device.cpu)
+                alike.setdefault(machine, _InTime()).add(order, seen)
+
+    @staticmethod
+    def _key(seen: Seen) -> Key:
+        return seen.head.device.name, seen.head.settings, seen.head.format
+
+    def nearest(self, seen: Seen) -> Head:
+        """Return the head of the run nearest in time that has the same device and settings.
+
+        It is the run's own where there is none.
+        """
+        device = seen.head.device
+        mine = (device.machine, device.board, device.cpu)
+        alike = self._by_device.get(self._key(seen), {})
+        nearest = [
+            runs.nearest(seen.moment)
+            for theirs, runs in alike.items()
+            if all(a == b for a, b in zip(mine, theirs, strict=True) if a and b)
+        ]
+        # Nothing that both tell is different: they may be one machine.
+        return min(nearest, key=lambda told: told[:2])[2].head if nearest else seen.head
 
 
-def _after_prompt(run: Run, timed: Sequence[Run]) -> bool:
-    if run.speed:
-        return run.speed.decode_from is not None
-    same = [other for other in timed if other.label == run.label]
-    nearest = min(same, key=lambda other: abs(when(other) - when(run)), default=None)
-    return nearest is None or nearest.speed is None or nearest.speed.decode_from is not None
+class _Timed:
+    """The runs that have a speed, for those of the same workload that have none."""
+
+    def __init__(self, ordered: Sequence[Seen]) -> None:
+        self._by_label: dict[str, _InTime] = {}
+        for order, seen in enumerate(ordered):
+            if seen.head.has_speed:
+                self._by_label.setdefault(seen.head.label, _InTime()).add(order, seen)
+
+    def after_prompt(self, seen: Seen) -> bool:
+        """Return whether decode started after the prompt in the run nearest in time."""
+        same = self._by_label.get(seen.head.label)
+        return same is None or same.nearest(seen.moment)[2].head.after_prompt

@@ -13,6 +13,7 @@ from edgebench.cli.common import LOSS, SHARE, SPAN, common, strict_option
 
 if TYPE_CHECKING:
     from edgebench.analyze.compare import Group
+    from edgebench.analyze.rows import Row
     from edgebench.cli.stored import LeftOut
 
 
@@ -137,27 +138,12 @@ def _compare(options: Options) -> int:
 
 
 def _changes(options: Options) -> int:
-    import datetime
-
     from edgebench.analyze.changes import changes_between
-    from edgebench.analyze.rows import summarize
-    from edgebench.cli.stored import as_json, chosen_rows, stored_runs
+    from edgebench.cli.stored import as_json, despite_changes
     from edgebench.report.changes import changes_section
 
-    stored = stored_runs(options.paths, options.strict)
-    runs = stored.runs
-    if options.since is not None:
-        from edgebench.analyze.setups import when
-
-        now = datetime.datetime.now(datetime.timezone.utc)
-        start = now - datetime.timedelta(seconds=options.since)
-        earlier = [run for run in runs if when(run) < start]
-        later = [run for run in runs if when(run) >= start]
-    else:
-        earlier = stored_runs([Path(options.against or "")], options.strict).runs
-        later = runs
-    before, after = (
-        chosen_rows(summarize(part), options.devices) if part else [] for part in (earlier, later)
+    before, after, left_out = despite_changes(
+        lambda with_index: _before_and_after(options, with_index)
     )
     changes = changes_between(before, after)
     least = options.fail_on_regression
@@ -166,12 +152,35 @@ def _changes(options: Options) -> int:
         told = {
             **changes.model_dump(mode="json"),
             "regressions": [change.model_dump(mode="json") for change in failed],
-            "passed_over": stored.left_out.as_json(),
+            "passed_over": left_out.as_json(),
         }
         _write(as_json(told), options)
     else:
         _show([changes_section(changes, least, options.explain)], options)
     return 1 if failed else 0
+
+
+def _before_and_after(options: Options, with_index: bool) -> tuple[list[Row], list[Row], LeftOut]:
+    """Return the rows of earlier and of later runs, and what was passed over."""
+    import datetime
+
+    from edgebench.analyze.rows import summarize_seen
+    from edgebench.cli.stored import chosen_rows, stored_heads
+
+    stored = stored_heads(options.paths, options.strict, with_index)
+    if options.since is not None:
+        now = datetime.datetime.now(datetime.timezone.utc)
+        start = now - datetime.timedelta(seconds=options.since)
+        earlier = [run for run in stored.runs if run.moment < start]
+        later = [run for run in stored.runs if run.moment >= start]
+    else:
+        earlier = stored_heads([Path(options.against or "")], options.strict, with_index).runs
+        later = stored.runs
+    before, after = (
+        chosen_rows(summarize_seen(part), options.devices) if part else []
+        for part in (earlier, later)
+    )
+    return before, after, stored.left_out
 
 
 def _show(shown: Sequence[Any], options: Options) -> None:

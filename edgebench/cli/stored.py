@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edgebench.analyze.rows import Row, summarize
+from edgebench.analyze.rows import Row, summarize_seen
 from edgebench.errors import BadFileError, UsageError, nearest
 from edgebench.records.base import clean
 from edgebench.records.limits import LINES_LISTED, LINES_NAMED
+from edgebench.run.heads import Seen
+from edgebench.run.indexed import ChangedError, read_seen
 from edgebench.run.stored import PassedOver, read_runs
 
 if TYPE_CHECKING:
     from edgebench.records.run import Run
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -68,6 +72,14 @@ class StoredRuns:
     left_out: LeftOut
 
 
+@dataclass(frozen=True)
+class StoredHeads:
+    """Stored runs by their heads, and what was passed over while they were read."""
+
+    runs: list[Seen]
+    left_out: LeftOut
+
+
 def stored_runs(paths: Sequence[Path], strict: bool = False) -> StoredRuns:
     """Return all runs below `paths`, or below profiles.
 
@@ -76,12 +88,39 @@ def stored_runs(paths: Sequence[Path], strict: bool = False) -> StoredRuns:
     """
     left_out = LeftOut()
     runs = list(read_runs(paths or [Path("profiles")], left_out.add))
-    left_out.tell()
-    if left_out.count and (strict or not runs):
-        lines = "1 line or file" if left_out.count == 1 else f"{left_out.count} lines or files"
-        hint = "move it out of there" if runs else "edgebench profile makes runs"
-        raise BadFileError(f"{lines} can't be read: {left_out.first[0].words}", hint=hint)
+    _tell(left_out, bool(runs), strict)
     return StoredRuns(runs, left_out)
+
+
+def stored_heads(
+    paths: Sequence[Path], strict: bool = False, with_index: bool = True
+) -> StoredHeads:
+    """Return all runs as `stored_runs` does, by their heads: large files through their index."""
+    from platformdirs import user_cache_path
+
+    folder = user_cache_path("edgebench") / "index" if with_index else None
+    left_out = LeftOut()
+    runs = read_seen(paths or [Path("profiles")], left_out.add, folder)
+    _tell(left_out, bool(runs), strict)
+    return StoredHeads(runs, left_out)
+
+
+def _tell(left_out: LeftOut, has_runs: bool, strict: bool) -> None:
+    """Name what was passed over; raise BadFileError where that is not to be borne."""
+    if left_out.count and (strict or not has_runs):
+        lines = "1 line or file" if left_out.count == 1 else f"{left_out.count} lines or files"
+        hint = "move it out of there" if has_runs else "edgebench profile makes runs"
+        left_out.tell()
+        raise BadFileError(f"{lines} can't be read: {left_out.first[0].words}", hint=hint)
+    left_out.tell()
+
+
+def despite_changes(act: Callable[[bool], T]) -> T:
+    """Do what reads runs; once more and without an index where a file isn't what one says of it."""
+    try:
+        return act(True)
+    except ChangedError:
+        return act(False)
 
 
 def stored_rows(
@@ -91,8 +130,12 @@ def stored_rows(
 
     Raises UsageError where there are no runs of one of them, BadFileError as `stored_runs` does.
     """
-    stored = stored_runs(paths, strict)
-    return StoredRows(chosen_rows(summarize(stored.runs), devices), stored.left_out)
+
+    def read(with_index: bool) -> StoredRows:
+        stored = stored_heads(paths, strict, with_index)
+        return StoredRows(chosen_rows(summarize_seen(stored.runs), devices), stored.left_out)
+
+    return despite_changes(read)
 
 
 def chosen_rows(rows: Sequence[Row], devices: Sequence[str]) -> list[Row]:

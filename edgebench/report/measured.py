@@ -14,6 +14,7 @@ from edgebench.analyze.setups import Job, placed
 from edgebench.records.base import clean
 from edgebench.records.run import Run
 from edgebench.report.format import broken
+from edgebench.run.heads import seen_of
 
 LABEL = 26  # characters of a line
 Place = tuple[object, ...]
@@ -23,8 +24,8 @@ Measured = Mapping[Place, Run]
 def measured(runs: Iterable[Run]) -> Measured:
     """Return the newest good run of each case of speed, by where its row stands."""
     newest: dict[Place, Run] = {}
-    for held in placed(runs):
-        run, setup = held.run, held.setup
+    for held in placed(seen_of(runs)):
+        run, setup = held.seen.load(), held.setup
         if run.status != "ok" or run.workload is None or run.speed is None:
             continue
         machine = (held.machine, run.device.name, run.device.board)

@@ -84,11 +84,16 @@ def read_lines(file: BinaryIO, offset: int = 0, number: int = 1) -> Iterator[Lin
         offset, number = offset + size, number + 1
 
 
-def run_of(raw: bytes) -> Run:
-    """Return the run that a line holds; raise ValueError with what is wrong where it holds none."""
+def run_of(raw: bytes, without: Iterable[str] = ()) -> Run:
+    """Return the run that a line holds, `without` some of its fields.
+
+    Raises ValueError with what is wrong where it holds none.
+    """
     fields = read_values(raw)
     if not isinstance(fields, dict):
         raise ValueError("the line isn't a run")
+    for name in without:
+        fields.pop(name, None)
     schema = fields.get("schema", VERSION)
     if isinstance(schema, str) and schema.startswith(SCHEMA) and schema != VERSION:
         other = clean(schema, 40)
@@ -114,7 +119,7 @@ def read_stored(paths: Iterable[Path], tell: Tell) -> Iterator[Stored]:
     UsageError where a path is missing.
     """
     known: dict[str, Stored] = {}
-    for path in _files(paths, tell):
+    for path in files_of(paths, tell):
         for stored in read_file(path, tell):
             first = known.setdefault(stored.run.run_id, stored)
             if first is stored:
@@ -124,7 +129,7 @@ def read_stored(paths: Iterable[Path], tell: Tell) -> Iterator[Stored]:
             tell(PassedOver(path, stored.line.number, fault))
 
 
-def _files(paths: Iterable[Path], tell: Tell) -> list[Path]:
+def files_of(paths: Iterable[Path], tell: Tell) -> list[Path]:
     """Return the files that paths name or hold, in an order of their own."""
     files: dict[Path, Path] = {}
     for path in paths:
@@ -143,7 +148,7 @@ def read_file(path: Path, tell: Tell, offset: int = 0, number: int = 1) -> Itera
     try:
         with open_regular(path) as file:
             for line in read_lines(file, offset, number):
-                run = _run_or_told(path, line, tell)
+                run = run_or_told(path, line, tell)
                 if run is not None:
                     yield Stored(run, path, line)
     except BadFileError as error:
@@ -152,7 +157,8 @@ def read_file(path: Path, tell: Tell, offset: int = 0, number: int = 1) -> Itera
         tell(PassedOver(path, None, f"can't read {path}: {error.strerror}"))
 
 
-def _run_or_told(path: Path, line: Line, tell: Tell) -> Run | None:
+def run_or_told(path: Path, line: Line, tell: Tell) -> Run | None:
+    """Return the run of a line; tell what is wrong where it holds none."""
     if line.raw is None:
         tell(PassedOver(path, line.number, f"it has {line.size >> 20} MiB, more than any run"))
         return None
