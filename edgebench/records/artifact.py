@@ -19,7 +19,7 @@ def _runnable(name: str) -> str:
 Format = Annotated[
     Literal["gguf", "onnx", "torch", "fake"],
     AfterValidator(_runnable),
-    WithJsonSchema({"type": "string", "description": " or ".join(REAL_FORMATS)}),
+    WithJsonSchema({"type": "string", "maxLength": 10, "description": " or ".join(REAL_FORMATS)}),
 ]
 
 

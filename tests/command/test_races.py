@@ -57,7 +57,9 @@ def test_race_decides_as_all_items_do(contest: Shell) -> None:
     verdicts = [_verdicts(contest, where) for where in ("raced", "whole")]
     assert verdicts[0] == verdicts[1] == {"f16": None, "q8_0": "holds", "q4_0": "worse"}
     table = contest("compare", "raced").stdout
-    assert "Loses at most 3 points: q8_0 yes after" in " ".join(table.split())
+    assert "Loses at most 3 points? yes: q8_0; no: q4_0." in " ".join(table.split())
+    explained = contest("compare", "raced", "--explain").stdout
+    assert "The race took: q8_0" in " ".join(explained.split())
 
 
 def _verdicts(shell: Shell, where: str) -> dict[str, Any]:

@@ -173,7 +173,10 @@ def test_report_html_is_written_unless_something_else_was_asked(edgebench: Shell
 def test_pictures_need_no_browser(edgebench: Shell) -> None:
     """--png and --svg write each chart under a safe name, and no page by themselves."""
     artifact = make_artifact(model="../../evil <b>")
-    runs = [make_run(artifact=artifact), make_task_run([True, False] * 9, artifact=artifact)]
+    runs = [
+        make_run(artifact=artifact),
+        make_task_run([True, False] * 9, artifact=artifact, run_id="task"),
+    ]
     store(edgebench.cwd / "profiles", runs)
     done = edgebench("report", "--png", "pictures", "--svg", "pictures", "--workload", "short")
     assert done.returncode == 0, done.stderr
