@@ -15,7 +15,7 @@ import json
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--quick", action="store_true", help="a run of two minutes, for tests")
+    parser.add_argument("--seeds", type=int, help="train so many seeds instead of three")
     parser.add_argument("--only", choices=["teacher", "vanilla", "distilled"])
     typed = parser.parse_args()
     plan = QUICK if typed.quick else Plan()
+    if typed.seeds is not None:
+        plan = replace(plan, seeds=tuple(range(typed.seeds)))
     folder = typed.folder
     folder.mkdir(parents=True, exist_ok=True)
     language.write_task(folder, plan.questions)

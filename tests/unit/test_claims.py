@@ -329,7 +329,7 @@ def test_nothing_in_the_package_runs_what_a_file_brings() -> None:
 
 
 def test_templates_are_made_in_the_sandbox_alone() -> None:
-    """What others wrote is rendered by one module, without attributes of Python; the page is ours."""
+    """One module renders what others wrote, without attributes of Python; the page is ours."""
     root = Path(edgebench.__file__).parent
     importing = {
         str(path.relative_to(root))
