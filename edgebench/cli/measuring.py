@@ -21,14 +21,14 @@ from edgebench.analyze.rows import Row, summarize
 from edgebench.analyze.worth import LAST_SHARE, MOST_LOOKS, Worth, changes, worths
 from edgebench.errors import EdgebenchError
 from edgebench.plan.cases import Case, ItemsCase, Race, SpeedCase, Subject, TextCase
-from edgebench.plan.planner import estimate_s
+from edgebench.plan.forecast import Forecast
 from edgebench.plan.workloads import parse_workload
 from edgebench.records.base import safe_name
 from edgebench.records.run import Run
 from edgebench.records.task import Task, TextTask
 from edgebench.run.bench import Bench
 from edgebench.run.deciding import Decided, Measuring, Outlook, decide_by_measuring
-from edgebench.run.resume import begun
+from edgebench.run.resume import begun, is_here
 from edgebench.run.store import Store
 from edgebench.run.sweep import run_cases
 from edgebench.stats.selection import ALPHA
@@ -149,6 +149,11 @@ class _Sitting:
     found: dict[str, Artifact | None] = field(default_factory=dict)
     tasks: dict[str, Task | TextTask | None] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Learn how long things take here of what is stored."""
+        here = [run for run in self.runs if is_here(run.device, self.bench.device_info)]
+        self.forecast = Forecast(self.bench.hello.compute_cores).learn(here, ())
+
     def decide(self) -> Decided[Pick]:
         """Go on until it is decided or the budget is spent."""
         measuring = Measuring(self._outlook, self._measure, changes)
@@ -169,7 +174,7 @@ class _Sitting:
 
     def _guess(self, measure: Measure) -> float | None:
         cases = self._cases(measure)
-        return sum(estimate_s(case) for case in cases) if cases else None
+        return sum(self.forecast.case_s(case) for case in cases) if cases else None
 
     def _measure(self, offer: Worth) -> None:
         from edgebench.cli.progress import SweepProgress, bar
@@ -186,7 +191,7 @@ class _Sitting:
             running = replace(
                 self.bench,
                 store=keep,
-                observer=SweepProgress(shown, cases),
+                observer=SweepProgress(shown, cases, self.forecast),
                 stored=self._references(cases),
                 begun=begun(self.runs, cases, self.bench),
             )

@@ -13,11 +13,13 @@ from edgebench.cli.common import SHARE, Finite, common, devices_option
 
 if TYPE_CHECKING:
     from edgebench.plan.cases import Case
+    from edgebench.plan.forecast import Due, Forecast
     from edgebench.plan.planner import Work
     from edgebench.records.artifact import Artifact
     from edgebench.records.run import Run
     from edgebench.records.task import Task, TextTask
     from edgebench.run.bench import Bench
+    from edgebench.run.resume import Standing
     from edgebench.run.store import Store
 
 
@@ -28,6 +30,7 @@ class Options:
     artifacts: tuple[Path, ...]
     device: str
     workload: str
+    minutes: float | None
     tasks: str
     include: Path | None
     race: bool
@@ -39,6 +42,7 @@ class Options:
     meters: tuple[str, ...]
     output: Path
     dry_run: bool
+    timing: bool
     resume: bool
     timeout: float
     registry: Path | None
@@ -53,6 +57,11 @@ class Options:
     default="chat",
     show_default=True,
     help="Names, or prompt+generated@depth such as 512+128@4096, separated by commas; or none.",
+)
+@click.option(
+    "--minutes",
+    type=Finite(1 / 60, 60),
+    help="How long the workload `sustained` goes on; 20 by default, at most 60.",
 )
 @click.option(
     "--tasks",
@@ -116,6 +125,7 @@ class Options:
     help="Runs are appended to <output>/<device>/*.jsonl.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the cases and about how long they take.")
+@click.option("--timing", is_flag=True, help="Say afterwards where the time went, case by case.")
 @click.option(
     "--resume/--no-resume", default=True, help="Skip what is stored already, or measure it again."
 )
@@ -141,6 +151,7 @@ def command(**typed: Any) -> int:
       edgebench profile m-q4_0.gguf --device cpu --set threads=1,2,4
     """
     from edgebench.cli.places import need_meters
+    from edgebench.plan.forecast import Forecast
     from edgebench.run.store import Store
 
     options = Options(**typed)
@@ -148,14 +159,16 @@ def command(**typed: Any) -> int:
     work = _work(options)
     cases = _plan(options, bench, work)
     store = Store(options.output, bench.device.name)
-    stored = _stored(store, cases, bench) if options.resume else {}
-    todo = [case for case in cases if bench.case_id(case) not in stored]
+    forecast = Forecast(bench.hello.compute_cores)
+    known = _standing(options, store, cases, bench, forecast)
+    dues = [_due(case, bench, known) for case in cases]
     if options.dry_run:
-        return _show_plan(cases, todo, options.as_json)
+        return _show_plan(dues, forecast, options.as_json)
+    todo = [due for due in dues if not due.is_stored]
     if work.workloads and todo:
         need_meters(bench.transport, bench.device, work.meters)
-    runs = _measure(options, store, bench, todo, stored) if todo else []
-    return _show([*stored.values(), *runs], len(stored), bench.device.name, options)
+    runs = _measure(options, store, bench, todo, (known, forecast)) if todo else []
+    return _show([*known.stored.values(), *runs], len(known.stored), bench.device.name, options)
 
 
 def _bench(options: Options) -> Bench:
@@ -200,7 +213,9 @@ def _work(options: Options) -> Work:
     from edgebench.plan.workloads import parse_workloads
     from edgebench.records.meters import check_meters
 
-    workloads = parse_workloads(options.workload, options.repetitions, options.launches)
+    workloads = parse_workloads(
+        options.workload, options.repetitions, options.launches, options.minutes
+    )
     meters = options.meters or ("auto",)
     check_meters(meters)
     return Work(workloads, tuple(_tasks(options)), meters, options.tolerance)
@@ -256,10 +271,13 @@ def _artifacts(paths: Sequence[Path]) -> list[Artifact]:
         return bundled_ladder(shown.say, shown.at, lambda artifact: shown.say(describe(artifact)))
 
 
-def _stored(store: Store, cases: Sequence[Case], bench: Bench) -> dict[str, Run]:
-    """Return the runs that are stored already and need no other, by case id."""
+def _standing(
+    options: Options, store: Store, cases: Sequence[Case], bench: Bench, forecast: Forecast
+) -> Standing:
+    """Return what is stored of the plan already; the forecast learns of what is stored here."""
     from edgebench.cli.stored import LeftOut
-    from edgebench.run.resume import resumable
+    from edgebench.plan.cases import SpeedCase
+    from edgebench.run.resume import Standing, is_here, standing
     from edgebench.run.stored import PassedOver, read_runs
 
     left_out = LeftOut()
@@ -269,24 +287,38 @@ def _stored(store: Store, cases: Sequence[Case], bench: Bench) -> dict[str, Run]
             left_out.add(passed)
 
     paths = [store.folder] if store.folder.exists() else []
-    stored = resumable(read_runs(paths, tell), cases, bench)
+    here = [run for run in read_runs(paths, tell) if is_here(run.device, bench.device_info)]
+    forecast.learn(here, [case.task for case in cases if not isinstance(case, SpeedCase)])
+    if not options.resume:
+        return Standing({}, {})
     left_out.tell()
-    return stored
+    return standing(here, cases, bench)
+
+
+def _due(case: Case, bench: Bench, known: Standing) -> Due:
+    from edgebench.plan.forecast import Due
+
+    name = bench.case_id(case)
+    run = known.begun.get(name)
+    launches = len(run.speed.launches) if run and run.speed else 0
+    return Due(case, name in known.stored, launches)
 
 
 def _measure(
-    options: Options, store: Store, bench: Bench, todo: list[Case], stored: dict[str, Run]
+    options: Options,
+    store: Store,
+    bench: Bench,
+    todo: Sequence[Due],
+    expected: tuple[Standing, Forecast],
 ) -> list[Run]:
     from dataclasses import replace
 
     from edgebench.cli.progress import SweepProgress, bar
-    from edgebench.run.resume import begun
-    from edgebench.run.stored import read_runs
     from edgebench.run.sweep import run_cases
 
     store.prepare()
     runs: list[Run] = []
-    going_on = begun(read_runs([store.folder]), todo, bench) if options.resume else {}
+    known, forecast = expected
 
     with bar() as shown:
 
@@ -294,19 +326,21 @@ def _measure(
             store.append(run, shown.say)
             runs.append(run)
 
-        observer = SweepProgress(shown, todo)
-        running = replace(bench, store=keep, observer=observer, stored=stored, begun=going_on)
-        run_cases(todo, running, options.retries)
+        observer = SweepProgress(shown, todo, forecast)
+        running = replace(
+            bench, store=keep, observer=observer, stored=known.stored, begun=known.begun
+        )
+        run_cases([due.case for due in todo], running, options.retries)
     return runs
 
 
-def _show_plan(cases: Sequence[Case], todo: Sequence[Case], as_json: bool) -> int:
+def _show_plan(dues: Sequence[Due], forecast: Forecast, as_json: bool) -> int:
     from edgebench.report.plans import plan_json, plan_lines
 
     if as_json:
-        click.echo(plan_json(cases, todo))
+        click.echo(plan_json(dues, forecast))
         return 0
-    for line in plan_lines(cases, todo):
+    for line in plan_lines(dues, forecast):
         click.echo(line)
     return 0
 
@@ -323,10 +357,16 @@ def _show(runs: Sequence[Run], skipped: int, device: str, options: Options) -> i
         if all(run.status == "unsupported" for run in failed):
             hint = "the same command would fail again: see the hints above"
         click.echo(f"{counted(len(failed), 'case')} failed; {hint}", err=True)
+    if options.timing:
+        from edgebench.report.timings import timing_lines
+
+        click.echo("\n".join(timing_lines(runs)), err=True)
     if options.as_json:
         from edgebench.cli.stored import as_json
+        from edgebench.report.timings import timings
 
-        click.echo(as_json({"runs": [run.model_dump(mode="json", by_alias=True) for run in runs]}))
+        told = {"runs": [run.model_dump(mode="json", by_alias=True) for run in runs]}
+        click.echo(as_json({**told, "timing": timings(runs)} if options.timing else told))
     else:
         _print(runs, device, options)
     return 1 if failed else 0

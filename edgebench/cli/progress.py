@@ -1,20 +1,27 @@
 """Progress on stderr: a bar on a terminal, plain lines elsewhere.
 
 The bar is drawn when something happens and never by a thread: nothing runs beside a measurement.
+What is left is forecast anew with each case that has ended.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
-from edgebench.plan.cases import Case
-from edgebench.plan.planner import estimate_s
+from edgebench.plan.cases import Case, ItemsCase, SpeedCase
+from edgebench.plan.forecast import Due, Forecast
 from edgebench.records.base import clean
 from edgebench.records.run import Run
 from edgebench.report.format import duration, number
+from edgebench.report.notes import sustained_words
+
+WIDE = 100  # columns that a long bar needs
+TRUSTED = 0.25  # of a case: once so much is done, its own pace tells how long it takes
 
 
 class Bar(Protocol):
@@ -34,12 +41,13 @@ class _Terminal:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+        console = Console(stderr=True)
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=24 if console.width >= WIDE else 8),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
-            console=Console(stderr=True),
+            console=console,
             auto_refresh=False,
             transient=True,
         )
@@ -73,32 +81,122 @@ def bar() -> Iterator[Bar]:
         yield terminal
 
 
-class SweepProgress:
-    """Shows a sweep case by case; the length of a case is its estimate in seconds."""
+@dataclass
+class _Course:
+    """How far a case is, what it took in this call, and its place in the order of beginning."""
 
-    def __init__(self, shown: Bar, cases: Sequence[Case]) -> None:
-        self._bar = shown
-        self._costs = {_key(case): estimate_s(case) for case in cases}
-        self._done: dict[tuple[object, ...], float] = {}
+    case: Case
+    begun: float  # the share that was stored before
+    share: float
+    spent_s: float = 0.0
+    parts: tuple[int, int] | None = None
+    place: int = 0
+    has_ended: bool = False
+
+    def left_s(self, forecast: Forecast) -> float:
+        """Return about the seconds that are left: by its own pace the more of it is done."""
+        if self.has_ended:
+            return 0.0
+        here = self.share - self.begun
+        total_s = forecast.case_s(self.case)
+        if here > 0:
+            trust = min(1.0, here / TRUSTED)
+            total_s = trust * self.spent_s / here + (1 - trust) * total_s
+        return (1 - self.share) * total_s
+
+    @property
+    def words(self) -> str:
+        """Name the part that is at work: launch 2 of 5, items 120 of 300."""
+        if self.parts is None:
+            return ""
+        done, total = self.parts
+        if isinstance(self.case, SpeedCase):
+            if self.case.workload.duration_s is not None:
+                return f", {duration(done)} of {duration(total)}"
+            return f", launch {done} of {total}"
+        return f", {'items' if isinstance(self.case, ItemsCase) else 'chunks'} {done} of {total}"
+
+
+class SweepProgress:
+    """Shows a sweep case by case: which one, how far, and about how long all others will take."""
+
+    def __init__(
+        self,
+        shown: Bar,
+        dues: Sequence[Case | Due],
+        forecast: Forecast | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._bar, self._clock = shown, clock
+        self._forecast = forecast or Forecast()
+        self._courses: dict[tuple[object, ...], _Course] = {}
+        for due in dues:
+            case, launches = (due.case, due.launches) if isinstance(due, Due) else (due, 0)
+            begun = launches / case.workload.launches if isinstance(case, SpeedCase) else 0.0
+            self._courses[_key(case)] = _Course(case, begun, begun)
+        self._begin = self._last = clock()
+        self._begun = self._ended = 0
 
     def started(self, case: Case) -> None:
         """Name the case that runs now."""
-        self._show(case)
+        course = self._turn(case, is_over=False)
+        if isinstance(case, SpeedCase) and case.workload.duration_s is None:
+            total = case.workload.launches
+            course.parts = (min(round(course.share * total) + 1, total), total)
+        self._show(course)
 
     def ticked(self, case: Case, done: int, total: int) -> None:
         """Count a part of a case."""
-        self._done[_key(case)] = self._costs[_key(case)] * done / max(total, 1)
-        self._show(case)
+        course = self._turn(case)
+        course.share = min(1.0, done / max(total, 1))
+        course.parts = (done, total)
+        self._show(course)
 
     def ended(self, case: Case, run: Run) -> None:
-        """Print the case's main figure, or why it has none."""
-        self._done[_key(case)] = self._costs[_key(case)]
+        """Print the case's main figure, or why it has none, and where the sweep stands."""
+        course = self._turn(case)
+        course.share, course.has_ended = 1.0, True
+        self._ended += 1
+        if run.status == "ok":
+            self._forecast.learn_case(case, run)
         name = f"{run.artifact.level} {case.work}"
-        self._bar.say(clean(f"{name:<16} {_outcome(run)}  ({duration(run.wall_s)})"))
+        told = f"{name:<16} {_outcome(run)}  ({duration(run.wall_s)}; {self._standing()})"
+        self._bar.say(clean(told))
 
-    def _show(self, case: Case) -> None:
-        name = f"{case.subject.artifact.level} {case.work}"
-        self._bar.at(clean(name, 24), sum(self._done.values()), sum(self._costs.values()))
+    @property
+    def left_s(self) -> float:
+        """Return about the seconds that are left."""
+        return sum(course.left_s(self._forecast) for course in self._courses.values())
+
+    def _turn(self, case: Case, is_over: bool = True) -> _Course:
+        """Return a case's course; the time since the last event was its own where it is over."""
+        course = self._courses[_key(case)]
+        now = self._clock()
+        if is_over:
+            course.spent_s += now - self._last
+        self._last = now
+        if not course.place:
+            self._begun += 1
+            course.place = self._begun
+        return course
+
+    def _standing(self) -> str:
+        """Say how many cases have ended, how long that took and about how long the others will."""
+        gone = f"{duration(self._clock() - self._begin)} gone"
+        ended = f"case {self._ended} of {len(self._courses)}"
+        if self._ended == len(self._courses):
+            return f"{ended}, {gone}"
+        return f"{ended}, {gone}, about {duration(self.left_s)} left"
+
+    def _show(self, course: _Course) -> None:
+        name = clean(f"{course.case.subject.artifact.level} {course.case.work}", 24)
+        place = f"case {course.place} of {len(self._courses)}{course.words}"
+        left = f"about {duration(self.left_s)} left"
+        costs = [
+            (other.share, self._forecast.case_s(other.case)) for other in self._courses.values()
+        ]
+        done = sum(share * cost for share, cost in costs)
+        self._bar.at(f"{name}: {place}, {left}", done, sum(cost for _, cost in costs))
 
 
 def _key(case: Case) -> tuple[object, ...]:
@@ -110,6 +208,8 @@ def _outcome(run: Run) -> str:
     if run.status != "ok":
         return f"{run.status}: {run.error.message if run.error else 'no reason given'}"
     if run.speed:
+        if run.speed.sustained:
+            return sustained_words(run.speed.sustained)
         prefill, decode = run.speed.prefill.tokens_per_s, run.speed.decode.tokens_per_s
         return f"prefill {number(prefill.value)} tok/s, decode {number(decode.value)} tok/s"
     if run.accuracy:

@@ -38,6 +38,7 @@ class Forecast:
 
     cores: int = 2
     _told: dict[tuple[str, ...], list[float]] = field(default_factory=dict)
+    _tokens: dict[str, tuple[float, float]] = field(default_factory=dict)  # of tasks
 
     def case_s(self, case: Case, done: int = 0) -> float:
         """Return about the seconds of a case, of which `done` launches are there already."""
@@ -83,7 +84,7 @@ class Forecast:
         read_s = statistics.median(second for launch in launches for second in launch.prefill_s)
         write_s = statistics.median(second for launch in launches for second in launch.decode_s)
         self._learn("read", case, read_s, work.prompt_tokens * self._prompt_token_rule_s(case))
-        self._learn("write", case, write_s, work.generate_tokens * _token_rule_s(case, self.cores))
+        self._learn("write", case, write_s, work.generate_tokens * self._token_rule_s(case))
         tried = len(launches) + (run.speed.discarded if run.speed else 0)
         mean_s = sum(_trials_s(launch) for launch in launches) / len(launches)
         self._learn("launch", case, run.wall_s / tried - mean_s, self._launch_rule_s(case))
@@ -111,20 +112,27 @@ class Forecast:
     # rules
 
     def _prompt_token_rule_s(self, case: Case) -> float:
-        return 2.0 * case.subject.artifact.parameters / (FLOP_S_A_CORE * max(1, self.cores))
+        return 2.0 * case.subject.artifact.parameters / (FLOP_S_A_CORE * self._cores(case))
+
+    def _token_rule_s(self, case: Case) -> float:
+        bytes_s = max(LEAST_BYTES_S, BYTES_S_A_CORE * self._cores(case))
+        return case.subject.artifact.size_bytes / bytes_s
+
+    def _cores(self, case: Case) -> int:
+        return max(1, min(self.cores, case.subject.settings.threads or self.cores))
 
     def _read_s(self, case: Case, tokens: float) -> float:
         return self._likely("read", case, tokens * self._prompt_token_rule_s(case))
 
     def _write_s(self, case: Case, tokens: float) -> float:
-        return self._likely("write", case, tokens * _token_rule_s(case, self.cores))
+        return self._likely("write", case, tokens * self._token_rule_s(case))
 
     def _launch_rule_s(self, case: Case) -> float:
         rule_s = START_S + case.subject.artifact.size_bytes / LOAD_BYTES_S
         if isinstance(case, SpeedCase):
             tokens = case.workload.depth + case.workload.prompt_tokens
             rule_s += tokens * self._prompt_token_rule_s(case)
-            rule_s += WARM_UP_TOKENS * _token_rule_s(case, self.cores)
+            rule_s += WARM_UP_TOKENS * self._token_rule_s(case)
         return rule_s
 
     def _answers_rule_s(self, case: ItemsCase | TextCase) -> float:
@@ -132,16 +140,30 @@ class Forecast:
         if isinstance(case, TextCase):
             task = case.task
             return min(task.chunks * CHUNK_TOKENS, len(task.text) / BYTES_A_TOKEN) * prompt_s
-        read = sum(
-            sum(len(part) for part in (*item.contexts, *item.continuations)) / BYTES_A_TOKEN
-            for item in case.task.items
-        )
-        written = sum(case.task.generation.max_tokens for item in case.task.items if item.answers)
-        return SHARED * read * prompt_s + written / 2 * _token_rule_s(case, self.cores)
+        if case.task.sha256 not in self._tokens:
+            self._tokens[case.task.sha256] = _tokens_of(case.task)
+        read, written = self._tokens[case.task.sha256]
+        return SHARED * read * prompt_s + written / 2 * self._token_rule_s(case)
 
 
-def _token_rule_s(case: Case, cores: int) -> float:
-    return case.subject.artifact.size_bytes / max(LEAST_BYTES_S, BYTES_S_A_CORE * cores)
+@dataclass(frozen=True)
+class Due:
+    """A case, and what is stored of it: all of it, or some of its launches."""
+
+    case: Case
+    is_stored: bool
+    launches: int = 0  # there already, of a case that was begun
+
+    def seconds(self, forecast: Forecast) -> float:
+        """Return about how long it will take."""
+        return 0.0 if self.is_stored else forecast.case_s(self.case, self.launches)
+
+    @property
+    def launches_due(self) -> int:
+        """Return the launches of a worker that are still wanted; 0 of a task."""
+        if self.is_stored or not isinstance(self.case, SpeedCase):
+            return 0
+        return max(0, self.case.workload.launches - self.launches)
 
 
 def _answers(case: ItemsCase | TextCase) -> str:
@@ -164,6 +186,14 @@ def _keys(part: str, case: Case) -> Keys:
         (*of, artifact.format, artifact.level),
         (*of, artifact.sha256, own),
     ]
+
+
+def _tokens_of(task: Task) -> tuple[float, float]:
+    """Return about the tokens that a task's items have, and those that may be written."""
+    read = sum(
+        sum(len(part) for part in (*item.contexts, *item.continuations)) for item in task.items
+    )
+    return read / BYTES_A_TOKEN, sum(task.generation.max_tokens for i in task.items if i.answers)
 
 
 def _trials_s(launch: Launch) -> float:

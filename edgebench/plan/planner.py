@@ -1,6 +1,6 @@
 """Plan a sweep: artifacts x work -> cases, each with the reference that it is held against.
 
-Knows which work needs a reference and how long a case may take. Runs nothing.
+Knows which work needs a reference, and the memory that a worker takes. Runs nothing.
 """
 
 from __future__ import annotations
@@ -15,12 +15,6 @@ from edgebench.records.settings import NOT_ARITHMETIC, Settings, Workload
 from edgebench.records.task import Task, TextTask
 from edgebench.sources.kv_cache import VALUE_BYTES, values_a_token
 
-CHUNK_TOKENS = 512
-# A guess to plan a coffee by, not a prediction.
-FLOP_S = 20e9
-BYTES_S = 8e9
-LAUNCH_S = 2.0
-BYTES_A_TOKEN = 4
 OVERHEAD_BYTES = 400 * 2**20  # buffers and Python, beside weights and KV cache
 
 
@@ -88,34 +82,6 @@ def _race(family: Sequence[Artifact], tolerance: float | None) -> Race | None:
             f"a race of {family[0].model} needs two levels", hint="name more artifacts"
         )
     return Race(reference_of(family), tolerance, len(family) - 1)
-
-
-def launch_s(case: SpeedCase) -> float:
-    """Guess the seconds that a launch takes before its first repetition: loading and warm-up."""
-    work = case.workload
-    return LAUNCH_S + (work.depth + work.prompt_tokens) * _prompt_token_s(case)
-
-
-def estimate_s(case: Case) -> float:
-    """Guess the seconds that a case takes, from the size of its weights on a slow processor."""
-    prompt_s, token_s = _prompt_token_s(case), case.subject.artifact.size_bytes / BYTES_S
-    if isinstance(case, SpeedCase):
-        work = case.workload
-        once = work.prompt_tokens * prompt_s + work.generate_tokens * token_s
-        return work.launches * (launch_s(case) + work.repetitions * once)
-    if isinstance(case, TextCase):
-        tokens = min(case.task.chunks * CHUNK_TOKENS, len(case.task.text) / BYTES_A_TOKEN)
-        return LAUNCH_S + tokens * prompt_s
-    read = sum(
-        sum(len(part) for part in (*item.contexts, *item.continuations)) / BYTES_A_TOKEN
-        for item in case.task.items
-    )
-    written = sum(case.task.generation.max_tokens for item in case.task.items if item.answers)
-    return LAUNCH_S + read * prompt_s + written / 2 * token_s
-
-
-def _prompt_token_s(case: Case) -> float:
-    return 2.0 * case.subject.artifact.parameters / FLOP_S
 
 
 def memory_bytes(subject: Subject, context: int) -> int:

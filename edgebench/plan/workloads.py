@@ -21,16 +21,22 @@ _SIZES = re.compile(r"(\d{1,7})\+(\d{1,7})(?:@(\d{1,7}))?")
 
 
 def parse_workloads(
-    typed: str, repetitions: int, launches: int, minutes: float = MINUTES
+    typed: str, repetitions: int, launches: int, minutes: float | None = None
 ) -> tuple[Workload, ...]:
     """Read `chat`, `chat,rag`, `512+128@4096` or `none`; raise UsageError on anything else.
 
-    `minutes` is how long `sustained` goes on, in a single launch.
+    `minutes` is how long `sustained` goes on, in a single launch; no other workload takes it.
     """
+    parts = dict.fromkeys(part.strip() for part in typed.split(","))
+    if minutes is not None and SUSTAINED not in parts:
+        raise UsageError(
+            "--minutes is how long the workload sustained goes on",
+            hint=f"type --workload {SUSTAINED} --minutes {minutes:g}",
+        )
     if typed.strip() == "none":
         return ()
-    parts = dict.fromkeys(part.strip() for part in typed.split(","))
-    return tuple(parse_workload(part, repetitions, launches, minutes) for part in parts)
+    lasts = MINUTES if minutes is None else minutes
+    return tuple(parse_workload(part, repetitions, launches, lasts) for part in parts)
 
 
 def parse_workload(

@@ -24,4 +24,5 @@ class Timing(Record):
     @property
     def told_s(self) -> float:
         """Return the seconds that are accounted for."""
-        return sum(getattr(self, name) for name in Timing.model_fields)
+        seconds: list[float] = [getattr(self, name) for name in Timing.model_fields]
+        return sum(seconds)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from edgebench.plan.cases import Case, ItemsCase, SpeedCase, label, settings_words
-from edgebench.plan.planner import estimate_s, launch_s
+from edgebench.plan.forecast import Due, Forecast
 from edgebench.records.base import clean
 from edgebench.records.task import Task
 from edgebench.report.format import counted, duration, mebibytes
@@ -17,30 +17,34 @@ DISAGREEMENT = 0.05  # of two levels' answers, as neighbouring levels show
 POINT = 0.01
 
 
-def plan_lines(cases: Sequence[Case], todo: Sequence[Case]) -> list[str]:
+def plan_lines(dues: Sequence[Due], forecast: Forecast) -> list[str]:
     """Return a line a case, a line an artifact for memory, and what all of it takes."""
     lines = []
+    cases = [due.case for due in dues]
     words = settings_words(cases)
-    for case in cases:
-        state = f"about {duration(estimate_s(case))}" if case in todo else "stored already"
+    for due in dues:
+        case = due.case
+        state = "stored already" if due.is_stored else f"about {duration(due.seconds(forecast))}"
+        if due.launches:
+            state += f", {counted(due.launches, 'launch', 'launches')} stored already"
         told = words[case.subject.settings]
         work = f"{case.work} ({told})" if told else case.work
         lines.append(f"{case.subject.artifact.name:<36} {work:<20} {state}")
     for name, size, table in _memory(cases):
         held = ", ".join(f"{count}: {mebibytes(size)}" for count, size in table.items())
         lines.append(f"{name}: weights {mebibytes(size)}; KV cache by context: {held}")
-    speed = [case for case in todo if isinstance(case, SpeedCase)]
-    if speed:
-        launches = sum(case.workload.launches for case in speed)
-        spent = sum(case.workload.launches * launch_s(case) for case in speed)
+    launches = sum(due.launches_due for due in dues)
+    if any(due.launches_due > 1 for due in dues):
+        spent = sum(due.launches_due * forecast.launch_s(due.case) for due in dues)
         lines.append(
             f"{counted(launches, 'launch', 'launches')} of a worker, of which loading and "
             f"warming up take about {duration(spent)}; --launches 1 is quicker and gives no "
             "interval"
         )
     lines += [_what_items_show(task) for task in _compared_tasks(cases)]
-    total = sum(estimate_s(case) for case in todo)
-    measured = f"{len(todo)} of {counted(len(cases), 'case')} to measure"
+    total = sum(due.seconds(forecast) for due in dues)
+    todo = sum(not due.is_stored for due in dues)
+    measured = f"{todo} of {counted(len(cases), 'case')} to measure"
     lines.append(f"{measured}, about {duration(total)}")
     return [clean(line, 400) for line in lines]
 
@@ -70,8 +74,9 @@ def _what_items_show(task: Task) -> str:
     return f"{words}; about {rounded:.0f} could show one of a point"
 
 
-def plan_json(cases: Sequence[Case], todo: Sequence[Case]) -> str:
-    """Return the plan as one JSON document."""
+def plan_json(dues: Sequence[Due], forecast: Forecast) -> str:
+    """Return the plan as one JSON document; a stored case's estimate is of measuring it again."""
+    cases = [due.case for due in dues]
     words = settings_words(cases)
     entries = [
         {
@@ -79,11 +84,13 @@ def plan_json(cases: Sequence[Case], todo: Sequence[Case]) -> str:
             "what": label(case, words[case.subject.settings]),
             "work": case.work,
             "settings": case.subject.settings.model_dump(),
-            "stored": case not in todo,
-            "estimate_s": round(estimate_s(case), 1),
+            "stored": due.is_stored,
+            "launches_stored": due.launches,
+            "estimate_s": round(forecast.case_s(case, due.launches), 1),
             "launches": case.workload.launches if isinstance(case, SpeedCase) else None,
         }
-        for case in cases
+        for due in dues
+        for case in [due.case]
     ]
     memory = [
         {"model": name, "weights_bytes": size, "kv_cache_bytes": table}

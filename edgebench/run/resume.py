@@ -7,11 +7,27 @@ go on from.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
 
 from edgebench.plan.cases import Case, SpeedCase
 from edgebench.records.device import DeviceInfo
 from edgebench.records.run import Run
 from edgebench.run.bench import Bench
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is stored of a plan, by case id: good runs, and those of too few launches."""
+
+    stored: dict[str, Run]
+    begun: dict[str, Run]
+
+
+def standing(runs: Iterable[Run], cases: Sequence[Case], bench: Bench) -> Standing:
+    """Return what is stored of a plan, reading the runs once."""
+    wanted = {bench.case_id(case): case for case in cases}
+    newest = list(_newest_good(runs, wanted, bench).values())
+    return Standing(resumable(newest, cases, bench), begun(newest, cases, bench))
 
 
 def resumable(runs: Iterable[Run], cases: Sequence[Case], bench: Bench) -> dict[str, Run]:
@@ -46,14 +62,14 @@ def _newest_good(runs: Iterable[Run], wanted: Container[str], bench: Bench) -> d
     """Return the newest run of each case on this machine, where that one went well."""
     newest: dict[str, Run] = {}
     for run in runs:
-        if run.case_id in wanted and _is_here(run.device, bench.device_info):
+        if run.case_id in wanted and is_here(run.device, bench.device_info):
             held = newest.get(run.case_id)
             if held is None or run.created >= held.created:
                 newest[run.case_id] = run
     return {name: run for name, run in newest.items() if run.status == "ok"}
 
 
-def _is_here(stored: DeviceInfo, here: DeviceInfo) -> bool:
+def is_here(stored: DeviceInfo, here: DeviceInfo) -> bool:
     """Return whether a run is of this machine; one of before 0.2 does not tell, its parts do."""
     if stored.machine is not None:
         return stored.machine == here.machine

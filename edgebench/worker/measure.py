@@ -82,7 +82,7 @@ def measure_speed(
         sampler.stop()
         laps.end("meters_s")
         course.trial_ended()
-        progress(*course.told)
+        course.tell(progress)
     loaded = snapshot()  # at once: clocks fall when the work ends
     others = foreign_cpu(begin, cpu_times())
     _rest(sampler)
@@ -120,6 +120,7 @@ class _Course:
         self._done = 0
         self._begin = time.perf_counter()
         self._begins_s = 0.0
+        self._told_s = 0
         self._look()
 
     @property
@@ -134,13 +135,14 @@ class _Course:
             return self._done < self._workload.repetitions
         return self._done == 0 or self._now_s < lasts_s
 
-    @property
-    def told(self) -> tuple[int, int]:
-        """Return what is done and what there is: trials, or seconds of a sustained workload."""
+    def tell(self, progress: Callable[[int, int], None]) -> None:
+        """Tell what is done of how much: trials, or seconds of a sustained workload, once each."""
         lasts_s = self._workload.duration_s
         if lasts_s is None:
-            return self._done, self._workload.repetitions
-        return int(min(self._now_s, lasts_s)), math.ceil(lasts_s)
+            progress(self._done, self._workload.repetitions)
+        elif (seconds := int(min(self._now_s, lasts_s))) > self._told_s:
+            self._told_s = seconds
+            progress(seconds, math.ceil(lasts_s))
 
     def trial_ended(self) -> None:
         """Keep when the trial began; the next one begins now, or after a look at the machine."""

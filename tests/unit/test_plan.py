@@ -23,8 +23,8 @@ from edgebench.plan.cases import (
 )
 from edgebench.plan.choices import choices_of
 from edgebench.plan.devices import THIS_MACHINE
-from edgebench.plan.planner import Work, estimate_s, plan
-from edgebench.plan.workloads import WORKLOADS, parse_workload, parse_workloads
+from edgebench.plan.planner import Work, plan
+from edgebench.plan.workloads import MINUTES, WORKLOADS, parse_workload, parse_workloads
 from edgebench.records.artifact import Artifact
 from edgebench.records.messages import Hello
 from edgebench.records.run import Run
@@ -233,17 +233,6 @@ def test_wrong_choice_is_one_line(typed: str, words: str) -> None:
     assert refused.value.hint
 
 
-def test_more_work_is_estimated_to_take_longer() -> None:
-    """A longer prompt, more launches, more repetitions or a larger model take longer."""
-    base = estimate_s(SPEED)
-    for changes in ({"prompt_tokens": 10**6}, {"launches": 20}, {"repetitions": 500}):
-        assert estimate_s(SpeedCase(SUBJECT, make_workload(**changes))) > base, changes
-    large = replace(SUBJECT, artifact=make_artifact(parameters=10**10))
-    assert estimate_s(SpeedCase(large, make_workload())) > base
-    assert estimate_s(ItemsCase(SUBJECT, basics())) > 0
-    assert estimate_s(TextCase(SUBJECT, divergence(), make_artifact())) > 0
-
-
 # workloads
 
 
@@ -283,3 +272,16 @@ def test_names_stand_for_sizes() -> None:
     assert parse_workloads("none", 1, 5) == ()
     names = [workload.name for workload in parse_workloads("chat, rag,8+8", 1, 5)]
     assert names == ["chat", "rag", "8+8"]
+
+
+def test_sustained_is_one_launch_of_so_many_minutes() -> None:
+    """20 minutes unless --minutes says otherwise, which no other workload takes."""
+    (usual,) = parse_workloads("sustained", 3, 5)
+    (short,) = parse_workloads("sustained", 3, 5, 0.5)
+    assert (usual.launches, usual.repetitions, usual.duration_s) == (1, 1, 60 * MINUTES)
+    assert short.duration_s == 30
+    assert parse_workloads("chat", 1, 5)[0].duration_s is None
+    for typed in ("chat", "none"):
+        with pytest.raises(UsageError, match="--minutes is how long") as refused:
+            parse_workloads(typed, 1, 5, 2.0)
+        assert refused.value.hint == "type --workload sustained --minutes 2"
