@@ -41,7 +41,18 @@ MOST_TOKENS = 20_000  # of a launch whose seconds are stored
 
 
 def measure_rounds(cases: Sequence[SpeedCase], bench: Bench, retries: int) -> None:
-    """Measure and store every case; what was measured before an interruption is stored, too."""
+    """Measure and store every case; what was measured before an interruption is stored, too.
+
+    Sustained load heats the machine, so it comes last, a level at a time.
+    """
+    brief = [case for case in cases if case.workload.duration_s is None]
+    _in_rounds(brief, bench, retries)
+    for case in cases:
+        if case.workload.duration_s is not None:
+            _in_rounds([case], bench, retries=0)
+
+
+def _in_rounds(cases: Sequence[SpeedCase], bench: Bench, retries: int) -> None:
     sweep = uuid.uuid4().hex[:12]
     order = random.Random(sweep)  # seeded by what each launch's round records
     levels = [SpeedRun(case, bench, retries) for case in cases]
@@ -104,13 +115,9 @@ class SpeedRun:
         return self._absent.guarded("noise", lambda: unsteady(self.launches)) is True
 
     def launch(self, name: str, turn: int) -> None:
-        """Measure one launch; again where other programs disturbed it, as often as is allowed.
-
-        A sustained one is heat's to disturb, and too long to be measured twice.
-        """
-        retries = 0 if self.case.workload.duration_s else self.retries
+        """Measure one launch; again where other programs disturbed it, as often as is allowed."""
         while self._run.step(lambda: self._measure(name, turn)):
-            if self.discarded >= retries or not self._is_disturbed():
+            if self.discarded >= self.retries or not self._is_disturbed():
                 break
             self.discarded += 1
             self.launches.pop()

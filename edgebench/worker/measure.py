@@ -31,6 +31,8 @@ MARGIN = 1.1  # on what a meter needs
 MOMENT_S = 10.0  # between two looks at heat and clocks under sustained load
 MOMENTS = 10  # at least, however short it is
 
+Tell = Callable[[int, int], None]
+
 
 @dataclass(frozen=True)
 class WarmUp:
@@ -56,33 +58,25 @@ class Measured:
     timing: Timing
 
 
-def measure_speed(
-    session: Timed, workload: Workload, sampler: Sampler, progress: Callable[[int, int], None]
-) -> Measured:
+def measure_speed(session: Timed, workload: Workload, sampler: Sampler, progress: Tell) -> Measured:
     """Warm up, then time the workload's repetitions with the meters read beside them.
 
     Prefill evaluates the prompt after `depth` tokens, and decode goes on from there: llama-bench's
     pp at that depth, and its tg at depth + prompt. A phase that is too short for the meters is
     repeated, for them alone. Idle power is measured before and after, the model resident. A
-    sustained workload is repeated until its time has passed.
+    sustained workload is repeated until its time has passed, its decode made longer now and again.
     """
     laps = _Laps()
     begun = warm_up(session, workload)
     laps.end("warm_up_s")
     _rest(sampler)
     laps.end("meters_s")
-    trials: list[Trial] = []
     begin = cpu_times()
-    course = _Course(workload)
-    while course.goes_on:
-        sampler.start()
-        trials.append(_trial(session, workload, sampler))
-        laps.end("trials_s")
-        _lengthen(session, workload, sampler, trials[-1])
-        sampler.stop()
-        laps.end("meters_s")
-        course.trial_ended()
-        course.tell(progress)
+    course = _Course(workload.duration_s or 0.0)
+    if workload.duration_s is None:
+        trials = _repeated(session, workload, sampler, laps, progress)
+    else:
+        trials = _sustained(session, workload, sampler, laps, course, progress)
     loaded = snapshot()  # at once: clocks fall when the work ends
     others = foreign_cpu(begin, cpu_times())
     _rest(sampler)
@@ -91,6 +85,49 @@ def measure_speed(
     return Measured(
         begun, tuple(trials), loaded, others, tuple(course.at_s), tuple(course.moments), timing
     )
+
+
+def _repeated(
+    session: Timed, workload: Workload, sampler: Sampler, laps: _Laps, progress: Tell
+) -> list[Trial]:
+    trials: list[Trial] = []
+    for done in range(workload.repetitions):
+        sampler.start()
+        laps.end("meters_s")
+        trials.append(_trial(session, workload, sampler))
+        laps.end("trials_s")
+        _lengthen_prefill(session, workload, sampler, trials[-1])
+        _lengthen_decode(session, workload, sampler, trials[-1])
+        sampler.stop()
+        laps.end("meters_s")
+        progress(done + 1, workload.repetitions)
+    return trials
+
+
+def _sustained(
+    session: Timed,
+    workload: Workload,
+    sampler: Sampler,
+    laps: _Laps,
+    course: _Course,
+    progress: Tell,
+) -> list[Trial]:
+    """Time trial after trial without a rest, the meters read all the while."""
+    trials: list[Trial] = []
+    sampler.start()
+    course.begin()
+    laps.end("meters_s")
+    while not trials or not course.is_over:
+        course.trial_begins()
+        trials.append(_trial(session, workload, sampler))
+        laps.end("trials_s")
+        if course.is_due:
+            _lengthen_decode(session, workload, sampler, trials[-1])
+            course.look()
+            laps.end("meters_s")
+        course.tell(progress)
+    sampler.stop()
+    return trials
 
 
 class _Laps:
@@ -108,58 +145,50 @@ class _Laps:
 
 
 class _Course:
-    """The trials of a launch: how many there are to be, or under sustained load for how long.
+    """The time under sustained load: when each trial began, how the machine felt now and again."""
 
-    Then it keeps when each began, and looks at the machine between them now and again.
-    """
-
-    def __init__(self, workload: Workload) -> None:
+    def __init__(self, lasts_s: float) -> None:
         self.at_s: list[float] = []
         self.moments: list[Moment] = []
-        self._workload = workload
-        self._done = 0
-        self._begin = time.perf_counter()
-        self._begins_s = 0.0
+        self._lasts_s = lasts_s
         self._told_s = 0
-        self._look()
+        self._start = self._looked_s = 0.0
+
+    def begin(self) -> None:
+        """Begin to count, with a look at the machine before it is warm."""
+        self._start = time.perf_counter()
+        self.look()
 
     @property
     def _now_s(self) -> float:
-        return time.perf_counter() - self._begin
+        return time.perf_counter() - self._start
 
     @property
-    def goes_on(self) -> bool:
-        """Return whether another trial is wanted; the first one always is."""
-        lasts_s = self._workload.duration_s
-        if lasts_s is None:
-            return self._done < self._workload.repetitions
-        return self._done == 0 or self._now_s < lasts_s
+    def is_over(self) -> bool:
+        """Return whether the time has passed."""
+        return self._now_s >= self._lasts_s
 
-    def tell(self, progress: Callable[[int, int], None]) -> None:
-        """Tell what is done of how much: trials, or seconds of a sustained workload, once each."""
-        lasts_s = self._workload.duration_s
-        if lasts_s is None:
-            progress(self._done, self._workload.repetitions)
-        elif (seconds := int(min(self._now_s, lasts_s))) > self._told_s:
+    @property
+    def is_due(self) -> bool:
+        """Return whether it is time for what isn't done beside every trial."""
+        return self._now_s >= self._looked_s + min(MOMENT_S, self._lasts_s / MOMENTS)
+
+    def trial_begins(self) -> None:
+        """Keep when a trial begins."""
+        self.at_s.append(self._now_s)
+
+    def look(self) -> None:
+        """Look at the machine; a look that fails costs itself alone."""
+        self._looked_s = self._now_s
+        with suppress(Exception):
+            self.moments.append(_moment(self._looked_s))
+
+    def tell(self, progress: Tell) -> None:
+        """Tell how many seconds have passed, each once."""
+        seconds = int(min(self._now_s, self._lasts_s))
+        if seconds > self._told_s:
             self._told_s = seconds
-            progress(seconds, math.ceil(lasts_s))
-
-    def trial_ended(self) -> None:
-        """Keep when the trial began; the next one begins now, or after a look at the machine."""
-        self._done += 1
-        if self._workload.duration_s is not None:
-            self.at_s.append(self._begins_s)
-            self._look()
-            self._begins_s = self._now_s
-
-    def _look(self) -> None:
-        lasts_s = self._workload.duration_s
-        if lasts_s is None:
-            return
-        due_s = self.moments[-1].at_s + min(MOMENT_S, lasts_s / MOMENTS) if self.moments else 0.0
-        if self._now_s >= due_s:
-            with suppress(Exception):  # a look that fails costs itself alone
-                self.moments.append(_moment(self._now_s))
+            progress(seconds, math.ceil(self._lasts_s))
 
 
 def _moment(at_s: float) -> Moment:
@@ -244,8 +273,8 @@ def _seconds(start_ns: int, end_ns: int) -> float:
     return max(1, end_ns - start_ns) / 1e9
 
 
-def _lengthen(session: Timed, workload: Workload, sampler: Sampler, trial: Trial) -> None:
-    """Repeat a phase in one window until it is long enough for the slowest meter."""
+def _lengthen_prefill(session: Timed, workload: Workload, sampler: Sampler, trial: Trial) -> None:
+    """Repeat prefill in one window until it is long enough for the slowest meter."""
     prompt = session.synthetic(workload.prompt_tokens)
     if trial.prefill_s < sampler.window_s:
         times = math.ceil(MARGIN * sampler.window_s / trial.prefill_s)
@@ -254,6 +283,10 @@ def _lengthen(session: Timed, workload: Workload, sampler: Sampler, trial: Trial
         if all(_prefill_again(session, workload, prompt) for _ in range(times)):
             end = time.perf_counter_ns()
             sampler.add("prefill", start, end, (times * len(prompt), len(prompt)))
+
+
+def _lengthen_decode(session: Timed, workload: Workload, sampler: Sampler, trial: Trial) -> None:
+    """Repeat decode in one window until it is long enough for the slowest meter."""
     if trial.decode_s < sampler.window_s:  # asked anew: the meter's pace may have shown by now
         times = math.ceil(MARGIN * sampler.window_s / trial.decode_s)
         tokens = workload.generate_tokens
