@@ -57,6 +57,17 @@ class TaskFigures(Record):
         default=(), exclude=True, description="the baseline's answers to the same items, in order"
     )
 
+    @property
+    def guessing(self) -> float:
+        """Return the share that is right without reading: by chance, or by one answer to all."""
+        return max(self.chance, self.majority or 0.0)
+
+    @property
+    def is_guess(self) -> bool:
+        """Return whether the answers are not shown to be better than guessing."""
+        bounds = self.accuracy.bounds
+        return bounds is not None and self.guessing > 0 and bounds.low <= self.guessing
+
 
 class Failure(Record):
     """A workload or task whose newest run has no figures."""
@@ -225,7 +236,7 @@ def summarize_seen(runs: Iterable[Seen]) -> list[Row]:
     cases: dict[tuple[int, int, str, bool], list[Placed]] = {}
     for held in placed(runs):
         # Runs of one head and place belong to one row: found once for all of them.
-        case = (id(held.head), id(held.setup), held.machine, held.after_prompt)
+        case = (id(held.seen.head), id(held.setup), held.machine, held.after_prompt)
         if case not in cases:
             if held.head.workload is None:
                 members = answered.setdefault(_Answering.of(held), [])
@@ -247,13 +258,14 @@ class _Said:
     answered: Sequence[Placed]
     good: Sequence[Run]
     tasks: tuple[TaskFigures, ...]
+    by_label: dict[str, list[Seen]]
 
     @classmethod
     def of(cls, answered: Sequence[Placed]) -> _Said:
         """Read the runs that count."""
         good = [held.seen.load() for held in _newest_by_label(answered)]
         tasks = tuple(_task(run, run.accuracy) for run in good if run.accuracy)
-        return cls(answered, good, tasks)
+        return cls(answered, good, tasks, _by_label(answered))
 
 
 def _row(timed: Sequence[Placed], said: _Said | None) -> Row:
@@ -277,7 +289,7 @@ def _row(timed: Sequence[Placed], said: _Said | None) -> Row:
         divergences=tuple(other.divergence for other in answers if other.divergence),
         throttled=bool(timed) and was_throttled(run),
         warnings=tuple(dict.fromkeys(words for other in good for words in _warnings(other))),
-        failures=_failures(timed, answered),
+        failures=_failures(timed, said),
         newest=max((other.created for other in good), default=""),
         wall_s=run.wall_s,
     )
@@ -329,16 +341,24 @@ def _says_less(run: Head, before: Head) -> bool:
     return same and run.is_partial and not before.is_partial
 
 
-def _failures(timed: Sequence[Placed], answered: Sequence[Placed]) -> tuple[Failure, ...]:
-    by_label: dict[str, list[Seen]] = {}
-    for held in (*timed, *answered):
-        head = held.head
-        by_label.setdefault(head.label if head.task else "", []).append(held.seen)
+def _failures(timed: Sequence[Placed], said: _Said | None) -> tuple[Failure, ...]:
+    """Return the workload and the tasks whose newest run failed."""
+    by_label = _by_label(timed)
+    for label, members in (said.by_label if said else {}).items():
+        by_label[label] = [*by_label[label], *members] if label in by_label else members
     return tuple(
         _failure(members[-1].load(), members[:-1])
         for members in by_label.values()
         if members[-1].head.status != "ok"
     )
+
+
+def _by_label(placed_runs: Sequence[Placed]) -> dict[str, list[Seen]]:
+    by_label: dict[str, list[Seen]] = {}
+    for held in placed_runs:
+        head = held.seen.head
+        by_label.setdefault(head.label if head.task else "", []).append(held.seen)
+    return by_label
 
 
 def _failure(run: Run, before: Sequence[Seen]) -> Failure:

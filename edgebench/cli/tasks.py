@@ -94,21 +94,38 @@ def build(name: str, output: Path, as_json: bool, **wishes: Any) -> None:
 
 @command.command("check")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.yaml")
+@click.option(
+    "--show",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Print the first N items as the model reads them.",
+)
 @common
-def check(file: Path, as_json: bool) -> None:
+def check(file: Path, show: int | None, as_json: bool) -> None:
     """Check a task file: its items, what is left out and why, warnings.
 
-    \b
-    Example:
-      edgebench tasks check tasks/mine.yaml
-    """
-    from edgebench.tasks.load import read_task
+    FILE.yaml may be the name of a task that is built in.
 
-    told = _told(read_task(file), _schema(file))
+    \b
+    Examples:
+      edgebench tasks check tasks/mine.yaml
+      edgebench tasks check basics --show 1
+    """
+    from edgebench.report.prompts import prompt_lines, shown
+    from edgebench.tasks.load import BUILT_IN, load_task, read_task
+
+    if str(file) in BUILT_IN:
+        task, schema = load_task(str(file)), _schema_of_built_in(str(file))
+    else:
+        task, schema = read_task(file), _schema(file)
+    told = _told(task, schema)
     if as_json:
-        click.echo(json.dumps({**told, "file": str(file)}))
+        items = {"shown": shown(task, show)} if show else {}
+        click.echo(json.dumps({**told, "file": str(file), **items}))
         return
     _print_task(told, file)
+    for line in prompt_lines(task, show) if show else ():
+        click.echo(line)
 
 
 def _schema(path: Path) -> str:

@@ -141,7 +141,7 @@ def task_notes(rows: Sequence[Row], name: str) -> list[str]:
         words += f"; {most.metric}"
     if most.clusters:
         words += f"; intervals by {most.clusters} clusters of items that share a context"
-    notes = [f"{words}."]
+    notes = [f"{words}.", *_guess_notes(rows, name)]
     reasons: dict[str, list[str]] = {}
     for label, row in answer_labels(rows).items():
         task = row.task(name)
@@ -149,6 +149,21 @@ def task_notes(rows: Sequence[Row], name: str) -> list[str]:
             reasons.setdefault(task.why_no_difference, []).append(label)
     return notes + [
         f"No difference for {', '.join(levels)}: {clean(why)}." for why, levels in reasons.items()
+    ]
+
+
+def _guess_notes(rows: Sequence[Row], name: str) -> list[str]:
+    """Warn of artifacts that answer no better than by guessing: their differences are noise."""
+    tasks = {label: task for label, row in answer_labels(rows).items() if (task := row.task(name))}
+    guesses = {label: task for label, task in tasks.items() if task.is_guess}
+    if not guesses:
+        return []
+    first = next(iter(guesses.values()))
+    by = "by chance" if first.guessing == first.chance else "by always the same answer"
+    answer = "answers" if len(guesses) == 1 else "answer"
+    return [
+        f"! {clean(name, 40)}: {', '.join(guesses)} {answer} no better than {by} "
+        f"({100 * first.guessing:.0f} %); differences there mean little."
     ]
 
 
