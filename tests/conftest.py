@@ -1,5 +1,8 @@
 """Fixtures for all floors: a shell in an empty folder, fake artifacts, how long tests may try.
 
+With `pytest -n 2` each of the two takes a core for itself and what it starts: runtimes whose threads
+wait for each other would spin. Tests that share what is slow to make stay together.
+
 `EDGEBENCH_LONG=1` lets simulations and property tests try as often as a release wants.
 `EDGEBENCH_FAKE_RUNTIME=1`, set here for this process and its children, lets artifacts of the fake
 runtime be read and run.
@@ -24,6 +27,22 @@ os.environ["EDGEBENCH_FAKE_RUNTIME"] = "1"
 settings.register_profile("short", deadline=None, max_examples=30)
 settings.register_profile("long", deadline=None, max_examples=500)
 settings.load_profile("long" if os.environ.get("EDGEBENCH_LONG") else "short")
+
+
+def pytest_configure() -> None:
+    """Take a core, where several test processes run side by side."""
+    name = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if name.startswith("gw"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(name[2:]) % len(cores)]})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests of one module of real parts together, and all that use the exported families."""
+    for item in items:
+        if item.path.parent.name == "real":
+            shared = {"families", "checkpoints"} & set(getattr(item, "fixturenames", ()))
+            item.add_marker(pytest.mark.xdist_group("families" if shared else item.path.stem))
 
 
 @pytest.fixture
