@@ -103,7 +103,9 @@ def _why(best: Row, other: Row, standing: Standing) -> str:
     ):
         return "the reference itself"
     if better:
-        return " and ".join(BETTER[aspect] for aspect in better[:2])
+        # "Faster" says it for reading a prompt as well.
+        told = [aspect for aspect in better if aspect != "prefill" or "decode" not in better]
+        return " and ".join(BETTER[aspect] for aspect in told[:2])
     if best.artifact.size_bytes < other.artifact.size_bytes:
         return "the smaller"
     memory = lead("memory", best, other, standing.tasks)
