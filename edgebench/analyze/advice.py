@@ -74,6 +74,8 @@ def advise(
     """
     rows = [row, against] if against is not None and against is not row else [row]
     name = check.constraint
+    if name in (*OF_LAUNCHES, "max-energy") and row.workload and row.workload.duration_s:
+        return "sustained load is one launch, which decides no limit; another workload does", None
     if name in OF_LAUNCHES:
         return _more_launches(row, check, alpha)
     if name in ("max-accuracy-loss", "min-accuracy"):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,16 @@ def test_auto_tries_a_boards_clusters_and_says_where_a_pin_did_not_take(
     assert "cores=4-7 did not take: a thread runs on 0-7" in done.stderr
 
 
+@pytest.fixture
+def unpinned() -> Iterator[None]:
+    """Give this process, in which workers are pinned, its cores back."""
+    allowed = os.sched_getaffinity(0)
+    yield
+    for thread in Path("/proc/self/task").iterdir():
+        os.sched_setaffinity(int(thread.name), allowed)
+
+
+@pytest.mark.usefixtures("unpinned")
 def test_core_that_is_not_there_is_its_cases_alone(edgebench: Shell, fakes: MakeFake) -> None:
     """`unsupported` with the reason; the case beside it is measured."""
     fakes("f16")
@@ -123,6 +135,10 @@ def test_sustained_load_that_grows_hot_is_said_to_fall(edgebench: Shell, fakes: 
     assert "--launches 5" not in table
     row = edgebench.json("compare", "--json")["rows"][0]
     assert row["speed"]["sustained"] == went
+    open_ = edgebench("pick", "--device", "cpu", "--min-decode", "10")
+    assert open_.returncode == 6
+    assert "sustained load is one launch" in " ".join(open_.stdout.split())
+    assert "--launches" not in open_.stdout
 
 
 def test_sustained_and_chat_stand_in_tables_of_their_own(edgebench: Shell, fakes: MakeFake) -> None:
