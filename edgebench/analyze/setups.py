@@ -11,6 +11,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
+from typing import NamedTuple
 
 from edgebench.records.artifact import Artifact
 from edgebench.records.device import DeviceInfo
@@ -55,8 +57,7 @@ class Job:
         return cls(*sizes, after_prompt, workload.duration_s)
 
 
-@dataclass(frozen=True)
-class Placed:
+class Placed(NamedTuple):
     """A run with the machine and the set-up that it belongs to."""
 
     seen: Seen
@@ -150,7 +151,7 @@ def placed(runs: Iterable[Seen]) -> list[Placed]:
     # Once a head: runs by the hundred thousand share a few hundred of them.
     setups = {key: setup_of(head) for key, head in heads.items()}
     parts = {key: parts_of(head.device) for key, head in heads.items()}
-    opened, timed = _Opened(ordered), _Timed(ordered)
+    opened, timed = _Opened(ordered), _Timed(ordered, heads.values())
     told = []
     for seen in ordered:
         head = seen.head
@@ -188,17 +189,26 @@ class _Opened:
     """The runs whose runtime was open, for those that failed before they could say."""
 
     def __init__(self, ordered: Sequence[Seen]) -> None:
-        self._by_device: dict[Key, dict[Key, _InTime]] = {}
-        for order, seen in enumerate(ordered):
-            if seen.head.runtime:
-                device = seen.head.device
-                alike = self._by_device.setdefault(self._key(seen), {})
-                machine = (device.machine, device.board, device.cpu)
-                alike.setdefault(machine, _InTime()).add(order, seen)
+        self._ordered = ordered
+
+    @cached_property
+    def _by_device(self) -> dict[Key, dict[Key, _InTime]]:
+        by_device: dict[Key, dict[Key, _InTime]] = {}
+        by_head: dict[int, _InTime] = {}
+        for order, seen in enumerate(self._ordered):
+            head = seen.head
+            if head.runtime is None:
+                continue
+            if id(head) not in by_head:
+                machine = (head.device.machine, head.device.board, head.device.cpu)
+                alike = by_device.setdefault(self._key(head), {})
+                by_head[id(head)] = alike.setdefault(machine, _InTime())
+            by_head[id(head)].add(order, seen)
+        return by_device
 
     @staticmethod
-    def _key(seen: Seen) -> Key:
-        return seen.head.device.name, seen.head.settings, seen.head.format
+    def _key(head: Head) -> Key:
+        return head.device.name, head.settings, head.format
 
     def nearest(self, seen: Seen) -> Head:
         """Return the head of the run nearest in time that has the same device and settings.
@@ -207,26 +217,33 @@ class _Opened:
         """
         device = seen.head.device
         mine = (device.machine, device.board, device.cpu)
-        alike = self._by_device.get(self._key(seen), {})
         nearest = [
             runs.nearest(seen.moment)
-            for theirs, runs in alike.items()
+            for theirs, runs in self._by_device.get(self._key(seen.head), {}).items()
+            # Nothing that both tell is different: they may be one machine.
             if all(a == b for a, b in zip(mine, theirs, strict=True) if a and b)
         ]
-        # Nothing that both tell is different: they may be one machine.
         return min(nearest, key=lambda told: told[:2])[2].head if nearest else seen.head
 
 
 class _Timed:
     """The runs that have a speed, for those of the same workload that have none."""
 
-    def __init__(self, ordered: Sequence[Seen]) -> None:
-        self._by_label: dict[str, _InTime] = {}
-        for order, seen in enumerate(ordered):
+    def __init__(self, ordered: Sequence[Seen], heads: Iterable[Head]) -> None:
+        self._ordered = ordered
+        self._labels = {head.label for head in heads if head.has_speed}
+
+    @cached_property
+    def _by_label(self) -> dict[str, _InTime]:
+        by_label = {label: _InTime() for label in self._labels}
+        for order, seen in enumerate(self._ordered):
             if seen.head.has_speed:
-                self._by_label.setdefault(seen.head.label, _InTime()).add(order, seen)
+                by_label[seen.head.label].add(order, seen)
+        return by_label
 
     def after_prompt(self, seen: Seen) -> bool:
         """Return whether decode started after the prompt in the run nearest in time."""
-        same = self._by_label.get(seen.head.label)
-        return same is None or same.nearest(seen.moment)[2].head.after_prompt
+        label = seen.head.label
+        if label not in self._labels:
+            return True
+        return self._by_label[label].nearest(seen.moment)[2].head.after_prompt

@@ -30,6 +30,8 @@ class Options:
     margin: float
     layout: str
     explain: bool
+    sql: str | None
+    parquet: Path | None
     output: Path | None
     strict: bool
     as_json: bool
@@ -80,6 +82,17 @@ class Options:
     help="The loss of accuracy that a level is asked to stay within.",
 )
 @click.option("--explain", is_flag=True, help="Add the statistics behind the figures.")
+@click.option(
+    "--sql",
+    metavar="QUERY",
+    help="Ask SQL of the tables rows (what is compared) and runs (all that is stored).",
+)
+@click.option(
+    "--parquet",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the rows, or what --sql comes to, as Parquet.",
+)
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
 @strict_option
 @common
@@ -95,6 +108,7 @@ def command(**typed: Any) -> int:
       edgebench compare
       edgebench compare profiles/cpu --baseline q8_0 --format markdown
       edgebench compare --against last-week --fail-on-regression 5%
+      edgebench compare --sql "select artifact, decode_tokens_per_s from rows order by 2 desc"
     """
     from edgebench.errors import UsageError
 
@@ -102,14 +116,46 @@ def command(**typed: Any) -> int:
     earlier = options.against is not None and Path(options.against).exists()
     if earlier and options.since is not None:
         raise UsageError("--since and --against a path both name the earlier runs", hint="type one")
+    asks = options.sql is not None or options.parquet is not None
     if earlier or options.since is not None:
+        if asks:
+            raise UsageError(
+                "--sql and --parquet know no earlier runs", hint="leave out --since and --against"
+            )
         return _changes(options)
     if options.fail_on_regression is not None:
         raise UsageError(
             "--fail-on-regression needs earlier runs",
             hint="add --against PATH, or --since 7d",
         )
-    return _compare(options)
+    return _ask(options) if asks else _compare(options)
+
+
+def _ask(options: Options) -> int:
+    from edgebench.cli.querying import Question, answered
+    from edgebench.cli.stored import despite_changes
+
+    layout = "json" if options.as_json else options.layout
+    question = Question(options.sql, layout, options.parquet)
+
+    def ask(with_index: bool) -> str | None:
+        from edgebench.analyze.compare import compare
+        from edgebench.analyze.rows import summarize_seen
+        from edgebench.cli.stored import chosen_rows, stored_heads
+
+        stored = stored_heads(options.paths, options.strict, with_index)
+        rows = chosen_rows(summarize_seen(stored.runs), options.devices)
+        groups = compare(rows, options.baseline, options.margin, options.against)
+        names = {row.device.name for row in rows}
+        runs = [seen for seen in stored.runs if seen.head.device.name in names]
+        return answered(question, runs, groups)
+
+    document = despite_changes(ask)
+    if document is not None:
+        _write(document, options)
+    else:
+        click.echo(f"written to {options.parquet}", err=True)
+    return 0
 
 
 def _compare(options: Options) -> int:

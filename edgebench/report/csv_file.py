@@ -24,19 +24,21 @@ def as_csv(groups: Iterable[Group]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([name for figure in FIGURES for name in names_of(figure)])
     for group in groups:
-        for line in _lines(group):
+        for line in lines_of(group):
             cells = [cell for figure in FIGURES for cell in value_of(figure, line)]
-            writer.writerow([_safe(cell) for cell in cells])
+            writer.writerow([safe_cell(cell) for cell in cells])
     return out.getvalue()
 
 
-def _lines(group: Group) -> Iterator[Line]:
+def lines_of(group: Group) -> Iterator[Line]:
+    """Give a group's lines: of each row as many as it has tasks or texts, and at least one."""
     for row in group.rows:
         for task, text in list(zip_longest(row.tasks, row.divergences)) or [(None, None)]:
             yield Line(group, row, task, text)
 
 
-def _safe(cell: object) -> object:
+def safe_cell(cell: object) -> object:
+    """Return a cell whose text no spreadsheet takes for a formula, and that is one clean line."""
     if not isinstance(cell, str):
         return cell
     words = clean(cell, None)

@@ -31,7 +31,7 @@ def print_sections(
         for line in (*section.facts, *section.verdict):
             console.print(_shown(line))
         for table in section.tables:
-            _print_table(console, table, whole)
+            print_table(console, table, whole)
         for note in section.notes:
             console.print(_shown(note))
 
@@ -41,7 +41,8 @@ def _shown(words: str, style: str = "") -> Text:
     return Text("\n".join(clean(line, None) for line in words.split("\n")), style=style)
 
 
-def _print_table(console: Console, table: Table, whole: str) -> None:
+def print_table(console: Console, table: Table, whole: str) -> None:
+    """Print a table with its notes; what has no room is named. `whole` leaves no column out."""
     fitted, dropped = fit(table, console.width)
     console.print(_grid(fitted))
     for note in (*table.notes, *table.details):

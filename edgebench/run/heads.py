@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Protocol
 
 from edgebench.records.base import Estimate, Record, Text
 from edgebench.records.device import DeviceInfo, RuntimeInfo, Snapshot
@@ -146,43 +147,71 @@ def figures_of(run: Run) -> tuple[float | None, ...]:
     )
 
 
+UNDATED = datetime.min.replace(tzinfo=timezone.utc)
+
+
 def moment_of(created: str) -> datetime:
     """Return the moment that a run was made; the beginning of time where it can't be read."""
     try:
         moment = datetime.fromisoformat(created.replace("Z", "+00:00"))
     except ValueError:
-        return datetime.min.replace(tzinfo=timezone.utc)
+        return UNDATED
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
-class Seen:
-    """A run that was seen: its head, and how to come by the rest."""
+class Source(Protocol):
+    """Where a run that was seen comes from."""
 
-    __slots__ = ("_figures", "_load", "created", "head", "moment", "run_id")
+    def load(self, seen: Seen) -> Run:
+        """Return the run, which may lack its timelines."""
+        ...
+
+
+@dataclass(frozen=True)
+class _AtHand:
+    run: Run
+
+    def load(self, seen: Seen) -> Run:
+        return self.run
+
+
+class Seen:
+    """A run that was seen: its head, and how to come by the rest.
+
+    `place` tells its source which it is: its line's number, where it begins, its bytes.
+    """
+
+    __slots__ = ("_figures", "_source", "created", "head", "moment", "place", "run_id")
 
     def __init__(
         self,
         head: Head,
-        run_id: str,
-        created: str,
-        load: Callable[[Seen], Run],
+        told: tuple[str, str],
+        source: Source,
+        place: tuple[int, int, int] = (0, 0, 0),
         figures: tuple[float | None, ...] | None = None,
     ) -> None:
-        self.head, self.run_id, self.created = head, run_id, created
-        self.moment = moment_of(created)
-        self._load, self._figures = load, figures
+        self.head, self.place = head, place
+        self.run_id, self.created = told
+        self.moment = moment_of(self.created)
+        self._source, self._figures = source, figures
 
     @classmethod
     def of(cls, run: Run) -> Seen:
         """Return a run that is at hand as one that was seen."""
-        return cls(Head.of(run), run.run_id, run.created, lambda seen: run)
+        return cls(Head.of(run), (run.run_id, run.created), _AtHand(run))
 
     def load(self) -> Run:
         """Return the run, which may lack its timelines; read it where it isn't at hand.
 
         Raises ChangedError where another stands in its place by now.
         """
-        return self._load(self)
+        return self._source.load(self)
+
+    @property
+    def is_dated(self) -> bool:
+        """Return whether it says when it was made."""
+        return self.moment != UNDATED
 
     @property
     def figures(self) -> tuple[float | None, ...]:

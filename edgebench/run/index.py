@@ -31,15 +31,8 @@ INDEX_BYTES = 512 << 20  # of one file's; 100,000 runs of 600 cases have 25 MB
 SUM_BYTES = 65  # a sum in hexadecimal and a newline
 
 Natural = Annotated[int, Field(ge=0)]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a run's line is."""
-
-    number: int
-    offset: int
-    size: int
+# Of a run: its head's number, its place, its id and moment, its figures.
+FreshRow = tuple[int, tuple[int, int, int], tuple[str, str], tuple[float | None, ...]]
 
 
 class Identity(Record):
@@ -156,7 +149,7 @@ def _place_of(folder: Path, path: Path) -> Path:
 
 
 def save_index(folder: Path, path: Path, index: Index) -> None:
-    """Write an index that its owner alone can read, whole or not at all; a full disk is no fault."""
+    """Write an index for its owner alone, whole or not at all; a full disk is no fault."""
     with contextlib.suppress(OSError, ValueError):
         body = index.model_dump_json().encode()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -183,7 +176,7 @@ class Growing:
 
     heads: list[Head] = field(default_factory=list)
     known: dict[str, int] = field(default_factory=dict)
-    rows: list[tuple[int, Place, str, str, tuple[float | None, ...]]] = field(default_factory=list)
+    rows: list[FreshRow] = field(default_factory=list)
     faults: list[tuple[int, str]] = field(default_factory=list)
     end: int = 0
     next_number: int = 1
@@ -198,19 +191,20 @@ class Growing:
 
     def as_index(self, path: Path, state: os.stat_result, descriptor: int, old: Index) -> Index:
         """Return the index of all that is known by now."""
-        fresh = list(zip(*self.rows, strict=True)) if self.rows else [(), (), (), (), ()]
-        heads, places, created, run_ids, figures = fresh
         before = old.runs
-        by_figure = list(zip(*figures, strict=True)) if figures else [()] * len(FIGURES_OF_RUN)
+        places = [place for _, place, _, _ in self.rows]
+        told = [told for _, _, told, _ in self.rows]
+        figures = [figures for _, _, _, figures in self.rows]
         runs = Columns.model_construct(
-            head=(*before.head, *heads),
-            number=(*before.number, *(place.number for place in places)),
-            offset=(*before.offset, *(place.offset for place in places)),
-            size=(*before.size, *(place.size for place in places)),
-            created=(*before.created, *created),
-            run_id=(*before.run_id, *run_ids),
+            head=(*before.head, *(head for head, _, _, _ in self.rows)),
+            number=(*before.number, *(number for number, _, _ in places)),
+            offset=(*before.offset, *(offset for _, offset, _ in places)),
+            size=(*before.size, *(size for _, _, size in places)),
+            run_id=(*before.run_id, *(run_id for run_id, _ in told)),
+            created=(*before.created, *(created for _, created in told)),
             figures=tuple(
-                (*known, *new) for known, new in zip(before.figures, by_figure, strict=True)
+                (*known, *(values[which] for values in figures))
+                for which, known in enumerate(before.figures)
             ),
         )
         return Index.model_construct(

@@ -6,6 +6,8 @@ read. What counts and what is passed over is as in `run/stored.py`. Makes nothin
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import itertools
 import os
 from collections.abc import Iterable, Iterator
@@ -15,21 +17,20 @@ from typing import BinaryIO
 
 from edgebench.errors import BadFileError, EdgebenchError
 from edgebench.records.run import Run
-from edgebench.run.heads import Head, Seen, figures_of
+from edgebench.run.heads import Head, Seen, Source, figures_of
 from edgebench.run.index import (
     Growing,
     Index,
-    Place,
     drop_index,
     empty_index,
     load_index,
     save_index,
 )
-from edgebench.run.stored import PassedOver, Tell, files_of, read_lines, run_of, run_or_told
+from edgebench.run.stored import Line, PassedOver, Tell, files_of, read_lines, run_of, run_or_told
 from edgebench.sources.files import open_regular
 
 WORTH_BYTES = 1 << 20  # of lines that no index holds: less is read each time, in 30 ms
-HELD_BYTES = 64 << 20  # of lines whose runs are kept; what is beyond is read again when needed
+HELD_BYTES = 16 << 20  # of lines whose runs are kept, at ten times as much; others are read again
 
 
 class ChangedError(EdgebenchError):
@@ -52,17 +53,29 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class _Held:
+    """A run of a line that is kept, since there is room for it."""
+
+    run: Run
+
+    def load(self, seen: Seen) -> Run:
+        """Return the run."""
+        return self.run
+
+
+@dataclass(frozen=True)
 class _Source:
     """A file that runs are read from, line by line."""
 
     path: Path
     folder: Path | None
 
-    def load(self, place: Place, seen: Seen) -> Run:
+    def load(self, seen: Seen) -> Run:
         """Read one line again, without its timelines; see that it is what it was."""
+        _, offset, size = seen.place
         try:
             with open_regular(self.path) as file:
-                raw = os.pread(file.fileno(), place.size, place.offset)
+                raw = os.pread(file.fileno(), size, offset)
             run = run_of(raw, without=["timelines"])
         except (BadFileError, OSError, ValueError):
             run = None
@@ -81,20 +94,38 @@ def read_seen(paths: Iterable[Path], tell: Tell, folder: Path | None) -> list[Se
 
     `folder` is where indexes lie; None reads every line.
     """
-    reading = Reading(tell, folder)
-    known: dict[str, tuple[Path, int]] = {}
+    with _not_collecting():
+        return _read(paths, Reading(tell, folder))
+
+
+@contextlib.contextmanager
+def _not_collecting() -> Iterator[None]:
+    """Make many objects without the collector looking at all of them again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _read(paths: Iterable[Path], reading: Reading) -> list[Seen]:
+    known: dict[str, tuple[Path, Seen]] = {}
     chosen = []
-    for path in files_of(paths, tell):
-        for seen, number in _seen_in(path, reading):
-            first, line = known.setdefault(seen.run_id, (path, number))
-            if (first, line) == (path, number):
+    for path in files_of(paths, reading.tell):
+        for seen in _seen_in(path, reading):
+            if seen.run_id not in known:
+                known[seen.run_id] = path, seen
                 chosen.append(seen)
                 continue
-            tell(PassedOver(path, number, f"its run_id is that of {first}, line {line}"))
+            first, other = known[seen.run_id]
+            words = f"its run_id is that of {first}, line {other.place[0]}"
+            reading.tell(PassedOver(path, seen.place[0], words))
     return chosen
 
 
-def _seen_in(path: Path, reading: Reading) -> Iterator[tuple[Seen, int]]:
+def _seen_in(path: Path, reading: Reading) -> Iterator[Seen]:
     try:
         with open_regular(path) as file:
             yield from _File(path, file, reading).runs()
@@ -120,8 +151,8 @@ class _File:
             index = load_index(folder, self._place, self._file.fileno())
         return index or empty_index(self._place, self._state)
 
-    def runs(self) -> Iterator[tuple[Seen, int]]:
-        """Give each run with its line's number; tell of the lines that don't count, in order."""
+    def runs(self) -> Iterator[Seen]:
+        """Give each run; tell of the lines that don't count, in order."""
         yield from self._indexed()
         lines = read_lines(self._file, self._old.end, self._old.next_number)
         first = next(lines, None)
@@ -136,51 +167,38 @@ class _File:
             run = run_or_told(self._path, line, faults.append)
             for fault in faults:
                 self._reading.tell(fault)
-            place = Place(line.number, line.offset, line.size)
             if line.is_ended:
                 new.end, new.next_number = line.offset + line.size, line.number + 1
                 new.faults += [(line.number, fault.fault) for fault in faults]
             if run is not None:
-                number, head = new.shared(Head.of(run))
-                figures = figures_of(run)
-                if line.is_ended:
-                    new.rows.append((number, place, run.created, run.run_id, figures))
-                held = run if self._reading.holds(line.size) else None
-                yield self._seen(head, place, run.run_id, run.created, figures, held), line.number
+                yield self._fresh(run, line, new)
         self._save(new, begun)
 
-    def _indexed(self) -> Iterator[tuple[Seen, int]]:
-        old, runs = self._old, self._old.runs
-        faults = iter([*old.faults, (None, "")])
+    def _fresh(self, run: Run, line: Line, new: Growing) -> Seen:
+        """Add a run to the index, if its line will stay as it is, and return it."""
+        number, head = new.shared(Head.of(run))
+        place, told = (line.number, line.offset, line.size), (run.run_id, run.created)
+        figures = figures_of(run)
+        if line.is_ended:
+            new.rows.append((number, place, told, figures))
+        source: Source = _Held(run) if self._reading.holds(line.size) else self._source
+        return Seen(head, told, source, place, figures)
+
+    def _indexed(self) -> Iterator[Seen]:
+        runs, heads, source = self._old.runs, self._old.heads, self._source
+        faults = iter([*self._old.faults, (None, "")])
         at, words = next(faults)
-        columns = (runs.head, runs.number, runs.offset, runs.size, runs.created, runs.run_id)
+        places = zip(runs.number, runs.offset, runs.size, strict=True)
+        told = zip(runs.run_id, runs.created, strict=True)
         figures = zip(*runs.figures, strict=True)
-        for row, told in zip(zip(*columns, strict=True), figures, strict=True):
-            head, number, offset, size, created, run_id = row
-            while at is not None and at < number:
+        for head, place, names, values in zip(runs.head, places, told, figures, strict=True):
+            while at is not None and at < place[0]:
                 self._reading.tell(PassedOver(self._path, at, words))
                 at, words = next(faults)
-            place = Place(number, offset, size)
-            yield self._seen(old.heads[head], place, run_id, created, told, None), number
+            yield Seen(heads[head], names, source, place, values)
         while at is not None:
             self._reading.tell(PassedOver(self._path, at, words))
             at, words = next(faults)
-
-    def _seen(
-        self,
-        head: Head,
-        place: Place,
-        run_id: str,
-        created: str,
-        figures: tuple[float | None, ...],
-        held: Run | None,
-    ) -> Seen:
-        source = self._source
-
-        def load(seen: Seen) -> Run:
-            return held if held is not None else source.load(place, seen)
-
-        return Seen(head, run_id, created, load, figures)
 
     def _save(self, new: Growing, begun: int) -> None:
         folder = self._reading.folder
