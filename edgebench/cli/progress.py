@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from edgebench.plan.cases import Case, ItemsCase, SpeedCase
+from edgebench.plan.cases import Case, ItemsCase, SpeedCase, settings_words
 from edgebench.plan.forecast import Due, Forecast
 from edgebench.records.base import clean
 from edgebench.records.run import Run
@@ -130,6 +130,9 @@ class SweepProgress:
         self._bar, self._clock = shown, clock
         self._forecast = forecast or Forecast()
         self._courses: dict[tuple[object, ...], _Course] = {}
+        cases = [due.case if isinstance(due, Due) else due for due in dues]
+        self._words = settings_words(cases)
+        self._is_one_model = len({case.subject.artifact.model for case in cases}) == 1
         for due in dues:
             case, launches = (due.case, due.launches) if isinstance(due, Due) else (due, 0)
             begun = launches / case.workload.launches if isinstance(case, SpeedCase) else 0.0
@@ -159,7 +162,7 @@ class SweepProgress:
         self._ended += 1
         if run.status == "ok":
             self._forecast.learn_case(case, run)
-        name = f"{run.artifact.level} {case.work}"
+        name = self._name(case)
         told = f"{name:<16} {_outcome(run)}  ({duration(run.wall_s)}; {self._standing()})"
         self._bar.say(clean(told))
 
@@ -184,12 +187,18 @@ class SweepProgress:
         """Say how many cases have ended, how long that took and about how long the others will."""
         gone = f"{duration(self._clock() - self._begin)} gone"
         ended = f"case {self._ended} of {len(self._courses)}"
-        if self._ended == len(self._courses):
-            return f"{ended}, {gone}"
-        return f"{ended}, {gone}, about {duration(self.left_s)} left"
+        left = f", about {duration(self.left_s)} left" if self.left_s >= 1 else ""
+        return f"{ended}, {gone}{left}"
+
+    def _name(self, case: Case) -> str:
+        """Name a case by its level, or artifact of several models, its work and settings."""
+        artifact = case.subject.artifact
+        name = artifact.level if self._is_one_model else artifact.name
+        words = self._words.get(case.subject.settings)
+        return " ".join(filter(None, (name, case.work, words)))
 
     def _show(self, course: _Course) -> None:
-        name = clean(f"{course.case.subject.artifact.level} {course.case.work}", 24)
+        name = clean(self._name(course.case), 36)
         place = f"case {course.place} of {len(self._courses)}{course.words}"
         left = f"about {duration(self.left_s)} left"
         costs = [

@@ -105,7 +105,12 @@ def label(case: Case, settings: str = "") -> str:
 
 def settings_words(cases: Sequence[Case]) -> dict[Settings, str]:
     """Return how each choice of settings differs from the others of a plan: `threads=2`."""
-    chosen = list(dict.fromkeys(case.subject.settings for case in cases))
+    return settings_apart([case.subject.settings for case in cases])
+
+
+def settings_apart(several_times: Sequence[Settings]) -> dict[Settings, str]:
+    """Return how each choice of settings differs from the others: `threads=2`."""
+    chosen = list(dict.fromkeys(several_times))
     told = [settings.model_dump() for settings in chosen]
     several = (
         [name for name in told[0] if len({fields[name] for fields in told}) > 1] if told else []

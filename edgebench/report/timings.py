@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgebench.plan.cases import settings_apart
 from edgebench.records.base import clean
 from edgebench.records.run import Run
 from edgebench.records.timing import Timing
@@ -18,7 +19,7 @@ PARTS = {
     "answers_s": "answer",
     "other_s": "other",
 }
-NAME = 20  # characters of a case's name
+NAMES = (20, 36)  # characters of a case's name, at least and at most
 WIDTH = 8
 
 
@@ -31,18 +32,26 @@ def timing_lines(runs: Sequence[Run]) -> list[str]:
         entries = [*entries, {"case": "all", **_sum(entries)}]
     used = [name for name in PARTS if any(entry[name] for entry in entries)]
     header = "".join(f"{PARTS[name]:>{WIDTH}}" for name in used)
-    lines = [f"{'Seconds went into':<{NAME}}{header}{'in all':>{WIDTH}}"]
+    name_width = min(max(NAMES[0], *(len(str(entry["case"])) + 1 for entry in entries)), NAMES[1])
+    lines = [f"{'Seconds went into':<{name_width}}{header}{'in all':>{WIDTH}}"]
     for entry in entries:
         told = "".join(f"{_seconds(entry[name]):>{WIDTH}}" for name in (*used, "wall_s"))
-        lines.append(f"{clean(str(entry['case']), NAME - 1):<{NAME}}{told}")
+        lines.append(f"{clean(str(entry['case']), name_width - 1):<{name_width}}{told}")
     return lines
 
 
 def timings(runs: Sequence[Run]) -> list[dict[str, str | float]]:
     """Return each case's name and seconds by part; `other_s` is the host's own share."""
+    apart = settings_apart([run.settings for run in runs])
+    is_one_model = len({run.artifact.model for run in runs}) == 1
+    artifacts = [run.artifact.level if is_one_model else run.artifact.name for run in runs]
+    names = [
+        " ".join(filter(None, (artifact, run.label, apart[run.settings])))
+        for artifact, run in zip(artifacts, runs, strict=True)
+    ]
     return [
-        {"case": f"{run.artifact.level} {run.label}", **_parts(run, run.timing)}
-        for run in runs
+        {"case": name, **_parts(run, run.timing)}
+        for name, run in zip(names, runs, strict=True)
         if run.timing is not None
     ]
 

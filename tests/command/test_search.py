@@ -33,8 +33,9 @@ def axes_of(run: Run) -> tuple[str, int, str]:
 def test_every_combination_is_measured_once_and_resumed(edgebench: Shell, fakes: MakeFake) -> None:
     """Two workloads by two by two settings: eight cases; only the one that is lost comes again."""
     fakes("f16")
-    done = edgebench(*AXES)
+    done = edgebench(*AXES, "--timing")
     assert done.returncode == 0, done.stderr
+    assert done.stderr.count("f16 16+4 threads=2, kv_type=q8_0 ") == 2  # its end, its time
     stored = edgebench.stored()
     assert Counter(axes_of(run) for run in stored) == {
         (name, threads, kv): 1
