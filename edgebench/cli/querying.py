@@ -32,12 +32,13 @@ def answered(question: Question, runs: Sequence[Seen], groups: Sequence[Group]) 
 
     if question.layout == "model-card":
         raise UsageError("--sql has no model card", hint="--format table, markdown, csv or json")
+    sql = ALL_ROWS if question.sql is None else question.sql
     tables = [runs_table(runs), rows_table(groups)]
     if question.parquet is not None:
         with whole_file(question.parquet) as part:
-            Database(tables, part).write_parquet(question.sql or ALL_ROWS, part)
+            Database(tables, part).write_parquet(sql, part)
         return None
-    return _document(Database(tables).ask(question.sql or ALL_ROWS), question.layout)
+    return _document(Database(tables).ask(sql), question.layout)
 
 
 def _document(answer: Answer, layout: str) -> str:

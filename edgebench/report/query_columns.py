@@ -6,6 +6,7 @@ in the columns of its CSV. All in SI units. Knows no database.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timezone
@@ -199,13 +200,22 @@ def rows_table(groups: Iterable[Group]) -> SqlTable:
 
 
 def documented() -> str:
-    """Return the columns as the two tables of the manual, in markdown."""
-    parts = []
+    """Return the manual's page of columns, in markdown."""
+    parts = [_PAGE]
     for name, about, columns in (
         ("runs", "a row a run that is stored, whether it counts or not", RUN_COLUMNS),
-        ("rows", "what `compare` shows, a row a task or text of each", ROW_COLUMNS),
+        ("rows", "what `compare` shows, a row a task or text of each artifact", ROW_COLUMNS),
     ):
-        lines = [f"`{name}`: {about}", "", "| column | type | meaning |", "|---|---|---|"]
+        lines = [f"## {name}: {about}", "", "| column | type | meaning |", "|---|---|---|"]
         lines += [f"| `{told.name}` | {told.type} | {told.meaning} |" for told in columns]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
+
+
+_PAGE = """# The tables of `edgebench compare --sql`
+
+What each column holds, in SI units; what is absent is null. Of one case's runs the newest counts,
+and stands in `rows`. The code writes this page: `python -m edgebench.report.query_columns`."""
+
+if __name__ == "__main__":
+    sys.stdout.write(documented())
