@@ -374,9 +374,7 @@ def _failure(run: Run, before: Sequence[Seen]) -> Failure:
 
 
 def _provider(run: Run) -> str:
-    if run.runtime is None:
-        return run.settings.provider
-    return run.runtime.worked_on
+    return run.runtime.worked_on if run.runtime else run.settings.provider
 
 
 def _no_energy(run: Run) -> str | None:

@@ -195,3 +195,19 @@ def test_dry_run_is_within_a_factor_of_two_of_what_it_then_takes(
     runs = edgebench.json(*typed, "--json")["runs"]
     took = sum(run["wall_s"] for run in runs if run["artifact"]["level"] == "q8_0")
     assert took / 2 < expected < took * 2
+
+
+def test_case_that_goes_on_keeps_the_time_of_its_earlier_launches(
+    edgebench: Shell, fakes: MakeFake
+) -> None:
+    """Two launches, then four: the plan counts two, and the run has the time of all."""
+    fakes("f16", {"decode_s": 5e-3})
+    typed = (*AXES[:4], "--workload", "16+4", "--tasks", "none", "--retries", "0")
+    (first,) = edgebench.json(*typed, "--launches", "2", "--json")["runs"]
+    planned = edgebench(*typed, "--launches", "4", "--dry-run").stdout
+    assert "2 launches stored already" in planned
+    assert "2 launches of a worker" in planned
+    (run,) = edgebench.json(*typed, "--launches", "4", "--json")["runs"]
+    assert len(run["speed"]["launches"]) == 4
+    assert run["timing"]["trials_s"] >= first["timing"]["trials_s"] + 2 * 4 * 5e-3
+    assert run["wall_s"] > first["wall_s"]
