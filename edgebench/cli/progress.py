@@ -40,14 +40,17 @@ class _Terminal:
     def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.table import Column
 
         console = Console(stderr=True)
+        words = Column(no_wrap=True, overflow="ellipsis", ratio=1)
         self.progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24 if console.width >= WIDE else 8),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False, table_column=words),
+            *([BarColumn(bar_width=24)] if console.width >= WIDE else []),
+            TextColumn("{task.percentage:>3.0f} %", table_column=Column(min_width=5)),
+            TimeElapsedColumn(table_column=Column(min_width=7)),
             console=console,
+            expand=True,
             auto_refresh=False,
             transient=True,
         )
@@ -198,14 +201,14 @@ class SweepProgress:
         return " ".join(filter(None, (name, case.work, words)))
 
     def _show(self, course: _Course) -> None:
-        name = clean(self._name(course.case), 36)
+        name = clean(self._name(course.case), 60)
         place = f"case {course.place} of {len(self._courses)}{course.words}"
         left = f"about {duration(self.left_s)} left"
         costs = [
             (other.share, self._forecast.case_s(other.case)) for other in self._courses.values()
         ]
         done = sum(share * cost for share, cost in costs)
-        self._bar.at(f"{name}: {place}, {left}", done, sum(cost for _, cost in costs))
+        self._bar.at(f"{place}, {left}: {name}", done, sum(cost for _, cost in costs))
 
 
 def _key(case: Case) -> tuple[object, ...]:

@@ -182,7 +182,8 @@ def test_progress_names_case_part_and_what_is_left() -> None:
     speed, items, *_ = cases_of(("gguf",))
     progress = SweepProgress(shown, [speed, items], Forecast(), lambda: now[0])
     progress.started(speed)
-    assert shown.texts[-1].startswith("f16 chat: case 1 of 2, launch 1 of 5, about ")
+    assert shown.texts[-1].startswith("case 1 of 2, launch 1 of 5, about ")
+    assert shown.texts[-1].endswith(" left: f16 chat")
     now[0] = 200.0
     progress.ticked(speed, 2, 5)
     assert "launch 2 of 5, about 5 min left" in shown.texts[-1]  # 300 s of its own pace
@@ -190,7 +191,7 @@ def test_progress_names_case_part_and_what_is_left() -> None:
     progress.ended(speed, Machine(1).run(speed))
     assert "; case 1 of 2, 8 min gone, about " in shown.lines[-1]
     progress.ticked(items, 120, 300)
-    assert ": case 2 of 2, items 120 of 300, about " in shown.texts[-1]
+    assert "case 2 of 2, items 120 of 300, about " in shown.texts[-1]
     progress.ended(items, Machine(1).run(items))
     assert shown.lines[-1].endswith("; case 2 of 2, 8 min gone)")
 
