@@ -57,17 +57,6 @@ class TaskFigures(Record):
         default=(), exclude=True, description="the baseline's answers to the same items, in order"
     )
 
-    @property
-    def guessing(self) -> float:
-        """Return the share that is right without reading: by chance, or by one answer to all."""
-        return max(self.chance, self.majority or 0.0)
-
-    @property
-    def is_guess(self) -> bool:
-        """Return whether the answers are not shown to be better than guessing."""
-        bounds = self.accuracy.bounds
-        return bounds is not None and self.guessing > 0 and bounds.low <= self.guessing
-
 
 class Failure(Record):
     """A workload or task whose newest run has no figures."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from edgebench.analyze.compare import Group
 from edgebench.analyze.divergences import standing_out
+from edgebench.analyze.guesses import guessing, is_guess
 from edgebench.analyze.names import labels_of
 from edgebench.analyze.rows import Row
 from edgebench.records.accuracy import Divergence
@@ -155,15 +156,15 @@ def task_notes(rows: Sequence[Row], name: str) -> list[str]:
 def _guess_notes(rows: Sequence[Row], name: str) -> list[str]:
     """Warn of artifacts that answer no better than by guessing: their differences are noise."""
     tasks = {label: task for label, row in answer_labels(rows).items() if (task := row.task(name))}
-    guesses = {label: task for label, task in tasks.items() if task.is_guess}
+    guesses = {label: task for label, task in tasks.items() if is_guess(task)}
     if not guesses:
         return []
     first = next(iter(guesses.values()))
-    by = "by chance" if first.guessing == first.chance else "by always the same answer"
+    by = "by chance" if guessing(first) == first.chance else "by always the same answer"
     answer = "answers" if len(guesses) == 1 else "answer"
     return [
         f"! {clean(name, 40)}: {', '.join(guesses)} {answer} no better than {by} "
-        f"({100 * first.guessing:.0f} %); differences there mean little."
+        f"({100 * guessing(first):.0f} %); differences there mean little."
     ]
 
 

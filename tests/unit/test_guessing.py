@@ -7,6 +7,7 @@ import pytest
 from support.builders import make_artifact, make_task_run
 
 from edgebench.analyze.compare import compare
+from edgebench.analyze.guesses import is_guess
 from edgebench.analyze.rows import TaskFigures, summarize
 from edgebench.report.notes import task_notes
 
@@ -21,8 +22,8 @@ def figures(right: np.ndarray, **changes: object) -> TaskFigures:
 def test_guessers_are_told_and_readers_are_not(items: int) -> None:
     """Of 200 that guess at least 95 in 100; of those that are right half the time hardly any."""
     rng = np.random.default_rng(1)
-    guessers = sum(figures(rng.random(items) < 0.25).is_guess for _ in range(200))
-    readers = sum(figures(rng.random(items) < 0.5).is_guess for _ in range(200))
+    guessers = sum(is_guess(figures(rng.random(items) < 0.25)) for _ in range(200))
+    readers = sum(is_guess(figures(rng.random(items) < 0.5)) for _ in range(200))
     assert guessers >= 190
     assert readers <= (10 if items == 50 else 0)
 
@@ -30,9 +31,9 @@ def test_guessers_are_told_and_readers_are_not(items: int) -> None:
 def test_the_same_answer_to_all_is_a_guess_too() -> None:
     """Where three in five are `yes`, 60 % says nothing; a task without choices has no chance."""
     right = np.arange(300) < 180
-    assert not figures(right, chance=0.5).is_guess
-    assert figures(right, chance=0.5, majority=0.6).is_guess
-    assert not figures(right, chance=0.0).is_guess
+    assert not is_guess(figures(right, chance=0.5))
+    assert is_guess(figures(right, chance=0.5, majority=0.6))
+    assert not is_guess(figures(right, chance=0.0))
 
 
 def test_notes_name_who_guesses() -> None:
