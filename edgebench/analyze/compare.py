@@ -26,6 +26,7 @@ from edgebench.stats.estimates import holm
 MARGIN = 0.01  # the loss of accuracy that most people would not mind
 
 Key = tuple[object, ...]
+Paired = dict[tuple[int, int, int], TaskFigures]  # by the records that are held together
 
 
 class Group(Record):
@@ -226,30 +227,44 @@ def _with_losses(
     rows: Sequence[Row], baselines: Mapping[str, Baseline], machine: Sequence[Row], margin: float
 ) -> list[Row]:
     judged = []
+    paired_tasks: Paired = {}  # rows that differ in threads alone hold the same answers
     for row in rows:
         baseline = baselines.get(row.artifact.model)
-        judged.append(_judged(row, baseline, machine, margin) if baseline else row)
+        if baseline:
+            row = _judged(row, baseline, machine, margin, paired_tasks)
+        judged.append(row)
     for name in {task.task for row in judged for task in row.tasks}:
         judged = _corrected(judged, name)
     return judged
 
 
-def _judged(row: Row, baseline: Baseline, machine: Sequence[Row], margin: float) -> Row:
+def _judged(
+    row: Row, baseline: Baseline, machine: Sequence[Row], margin: float, known: Paired
+) -> Row:
     """Hold a row's answers against the baseline's; the baseline itself is held against none."""
     held = reference_row(baseline, machine, row)
     is_it = held is not None and _answers_alike(row, held)
     tasks = row.tasks
     if not is_it:
-        tasks = tuple(_paired(row, task, baseline, machine, margin) for task in row.tasks)
+        tasks = tuple(_paired(row, task, baseline, machine, margin, known) for task in row.tasks)
     update = {"is_baseline": is_it, "baseline": baseline.artifact.name, "tasks": tasks}
     return row.model_copy(update=update)
 
 
 def _paired(
-    row: Row, task: TaskFigures, baseline: Baseline, machine: Sequence[Row], margin: float
+    row: Row,
+    task: TaskFigures,
+    baseline: Baseline,
+    machine: Sequence[Row],
+    margin: float,
+    known: Paired,
 ) -> TaskFigures:
     held = reference_row(baseline, machine, row, task.task)
-    return paired(task, baseline.artifact, held.task(task.task) if held else None, margin)
+    theirs = held.task(task.task) if held else None
+    key = id(task), id(theirs), id(baseline)
+    if key not in known:
+        known[key] = paired(task, baseline.artifact, theirs, margin)
+    return known[key]
 
 
 def _corrected(rows: Sequence[Row], name: str) -> list[Row]:

@@ -7,7 +7,7 @@ beside every speed that the artifact has on that machine. Compares nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -218,8 +218,13 @@ def summarize(runs: Iterable[Run]) -> list[Row]:
     return summarize_seen(seen_of(runs))
 
 
-def summarize_seen(runs: Iterable[Seen]) -> list[Row]:
-    """Return the rows of runs of which only those are read that count."""
+def summarize_seen(
+    runs: Iterable[Seen], choose: Callable[[set[str]], set[str]] = lambda devices: devices
+) -> list[Row]:
+    """Return the rows of runs of which only those are read that count.
+
+    `choose` is told the names of the rows' devices, and returns those whose rows are wanted.
+    """
     answered: dict[_Answering, list[Placed]] = {}
     timed: dict[tuple[_Place, Job], list[Placed]] = {}
     cases: dict[tuple[int, int, str, bool], list[Placed]] = {}
@@ -234,10 +239,20 @@ def summarize_seen(runs: Iterable[Seen]) -> list[Row]:
                 members = timed.setdefault((_Place.of(held), job), [])
             cases[case] = members
         cases[case].append(held)
-    said = {key: _Said.of(members) for key, members in answered.items()}
-    rows = [_row(members, said.get(_Answering.of(members[-1]))) for members in timed.values()]
-    with_speed = {_Answering.of(members[-1]) for members in timed.values()}
-    return rows + [_row((), told) for key, told in said.items() if key not in with_speed]
+    beside = [(members, _Answering.of(members[-1])) for members in timed.values()]
+    with_speed = {key for _, key in beside}
+    wanted: list[tuple[list[Placed], _Answering]] = [
+        *beside,
+        *(([], key) for key in answered if key not in with_speed),
+    ]
+    devices = [(members or answered[key])[-1].head.device.name for members, key in wanted]
+    chosen = choose(set(devices))
+    said = _Saying(answered)
+    return [
+        _row(members, said.of(key))
+        for (members, key), device in zip(wanted, devices, strict=True)
+        if device in chosen
+    ]
 
 
 @dataclass(frozen=True)
@@ -255,6 +270,20 @@ class _Said:
         good = [held.seen.load() for held in _newest_by_label(answered)]
         tasks = tuple(_task(run, run.accuracy) for run in good if run.accuracy)
         return cls(answered, good, tasks, _by_label(answered))
+
+
+class _Saying:
+    """What artifacts answered, read once for all the rows that it stands in."""
+
+    def __init__(self, answered: Mapping[_Answering, Sequence[Placed]]) -> None:
+        self._answered = answered
+        self._read: dict[_Answering, _Said] = {}
+
+    def of(self, key: _Answering) -> _Said | None:
+        """Return what an artifact answered, or None."""
+        if key in self._answered and key not in self._read:
+            self._read[key] = _Said.of(self._answered[key])
+        return self._read.get(key)
 
 
 def _row(timed: Sequence[Placed], said: _Said | None) -> Row:

@@ -140,11 +140,10 @@ def _ask(options: Options) -> int:
 
     def ask(with_index: bool) -> str | None:
         from edgebench.analyze.compare import compare
-        from edgebench.analyze.rows import summarize_seen
-        from edgebench.cli.stored import chosen_rows, stored_heads
+        from edgebench.cli.stored import rows_of, stored_heads
 
         stored = stored_heads(options.paths, options.strict, with_index)
-        rows = chosen_rows(summarize_seen(stored.runs), options.devices)
+        rows = rows_of(stored.runs, options.devices)
         groups = compare(rows, options.baseline, options.margin, options.against)
         names = {row.device.name for row in rows}
         runs = [seen for seen in stored.runs if seen.head.device.name in names]
@@ -210,8 +209,7 @@ def _before_and_after(options: Options, with_index: bool) -> tuple[list[Row], li
     """Return the rows of earlier and of later runs, and what was passed over."""
     import datetime
 
-    from edgebench.analyze.rows import summarize_seen
-    from edgebench.cli.stored import chosen_rows, stored_heads
+    from edgebench.cli.stored import rows_of, stored_heads
 
     stored = stored_heads(options.paths, options.strict, with_index)
     if options.since is not None:
@@ -222,10 +220,7 @@ def _before_and_after(options: Options, with_index: bool) -> tuple[list[Row], li
     else:
         earlier = stored_heads([Path(options.against or "")], options.strict, with_index).runs
         later = stored.runs
-    before, after = (
-        chosen_rows(summarize_seen(part), options.devices) if part else []
-        for part in (earlier, later)
-    )
+    before, after = (rows_of(part, options.devices) if part else [] for part in (earlier, later))
     return before, after, stored.left_out
 
 

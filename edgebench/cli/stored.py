@@ -15,7 +15,7 @@ from edgebench.errors import BadFileError, UsageError, nearest
 from edgebench.records.base import clean
 from edgebench.records.limits import LINES_LISTED, LINES_NAMED
 from edgebench.run.heads import Seen
-from edgebench.run.indexed import ChangedError, read_seen
+from edgebench.run.indexed import ChangedError, not_collecting, read_seen
 from edgebench.run.stored import PassedOver, read_runs
 
 if TYPE_CHECKING:
@@ -133,9 +133,18 @@ def stored_rows(
 
     def read(with_index: bool) -> StoredRows:
         stored = stored_heads(paths, strict, with_index)
-        return StoredRows(chosen_rows(summarize_seen(stored.runs), devices), stored.left_out)
+        return StoredRows(rows_of(stored.runs, devices), stored.left_out)
 
     return despite_changes(read)
+
+
+def rows_of(runs: Sequence[Seen], devices: Sequence[str]) -> list[Row]:
+    """Return the rows of runs, of some devices or of all; raise UsageError as `chosen_rows` does.
+
+    Only the runs are read that these rows are made of.
+    """
+    with not_collecting():
+        return summarize_seen(runs, lambda measured: _chosen(measured, devices))
 
 
 def chosen_rows(rows: Sequence[Row], devices: Sequence[str]) -> list[Row]:
@@ -143,15 +152,19 @@ def chosen_rows(rows: Sequence[Row], devices: Sequence[str]) -> list[Row]:
 
     Raises UsageError where there are no rows at all, or none of one of the devices.
     """
+    chosen = _chosen({row.device.name for row in rows}, devices)
+    return [row for row in rows if row.device.name in chosen]
+
+
+def _chosen(measured: set[str], devices: Sequence[str]) -> set[str]:
     from edgebench.plan.devices import load_registry
 
-    if not rows:
+    if not measured:
         hint = f"edgebench profile --device {devices[0] if devices else 'cpu'}"
         raise UsageError("no runs are stored there", hint=hint)
     if not devices:
-        return list(rows)
+        return measured
     known = load_registry().devices
-    measured = {row.device.name for row in rows}
     chosen: set[str] = set()
     for device in devices:
         names = {
@@ -162,7 +175,7 @@ def chosen_rows(rows: Sequence[Row], devices: Sequence[str]) -> list[Row]:
         if not names:
             raise UsageError(f"no runs of device {device!r}", hint=nearest(device, measured))
         chosen |= names
-    return [row for row in rows if row.device.name in chosen]
+    return chosen
 
 
 def as_json(document: object) -> str:

@@ -77,7 +77,7 @@ class Artifact(Record):
     @property
     def content(self) -> str:
         """Tell it by its bytes: a file that was made again is another one of the same name."""
-        return "+".join([self.sha256, *sorted(self.files.values())])
+        return "+".join([self.sha256, *sorted(self.files.values())]) if self.files else self.sha256
 
     @model_validator(mode="before")
     @classmethod

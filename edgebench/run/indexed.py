@@ -94,12 +94,12 @@ def read_seen(paths: Iterable[Path], tell: Tell, folder: Path | None) -> list[Se
 
     `folder` is where indexes lie; None reads every line.
     """
-    with _not_collecting():
+    with not_collecting():
         return _read(paths, Reading(tell, folder))
 
 
 @contextlib.contextmanager
-def _not_collecting() -> Iterator[None]:
+def not_collecting() -> Iterator[None]:
     """Make many objects without the collector looking at all of them again and again."""
     was_enabled = gc.isenabled()
     gc.disable()
