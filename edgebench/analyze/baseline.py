@@ -101,9 +101,8 @@ def reference_row(
         changes = changes_of(other.settings)
         return same, other.runtime == row.runtime, -changes, other.setup == row.setup, other.newest
 
+    content = baseline.content
     candidates = [
-        other
-        for other in rows
-        if other.content == baseline.content and (task is None or other.task(task))
+        other for other in rows if other.content == content and (task is None or other.task(task))
     ]
     return max(candidates, key=nearness, default=None)

@@ -132,8 +132,9 @@ def stored_rows(
     """
 
     def read(with_index: bool) -> StoredRows:
-        stored = stored_heads(paths, strict, with_index)
-        return StoredRows(rows_of(stored.runs, devices), stored.left_out)
+        with not_collecting():
+            stored = stored_heads(paths, strict, with_index)
+            return StoredRows(rows_of(stored.runs, devices), stored.left_out)
 
     return despite_changes(read)
 

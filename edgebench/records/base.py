@@ -34,6 +34,8 @@ def clean(text: str, limit: int | None = 400) -> str:
     Control characters, and those that turn the direction of writing or aren't seen at all, become
     spaces; bytes of a file's name that aren't UTF-8 are written out.
     """
+    if text.isprintable():
+        return text[:limit]
     return "".join(char if char.isprintable() else _written_out(char) for char in text)[:limit]
 
 

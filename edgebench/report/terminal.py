@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
@@ -85,7 +86,7 @@ def _width(table: Table) -> int:
 
 
 def _longest(cell: str) -> int:
-    return max(Text(line).cell_len for line in cell.split("\n"))
+    return max(map(cell_len, cell.split("\n")))
 
 
 def _grid(table: Table) -> Grid:
