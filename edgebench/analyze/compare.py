@@ -212,7 +212,8 @@ def _with_one_source(rows: Sequence[Row]) -> list[Row]:
     if not measured:
         return list(rows)
     source = common_source([row.energies for row in measured], measured[0].provider)
-    return [_by_source(row, source) if row in measured else row for row in rows]
+    chosen = {id(row) for row in measured}
+    return [_by_source(row, source) if id(row) in chosen else row for row in rows]
 
 
 def _by_source(row: Row, source: str | None) -> Row:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, computed_field
 
-from edgebench.analyze.setups import Job, Placed, content_of, placed
+from edgebench.analyze.setups import Answering, Job, Place, Placed, content_of, placed
 from edgebench.analyze.speeds import SpeedFigures, SpeedRatio, speed_figures, was_throttled
 from edgebench.figures.energy import reason_without, source_for
 from edgebench.figures.memory import Deployment, deployment_bytes
@@ -172,47 +172,6 @@ class Row(Record):
         return next((failure for failure in self.failures if failure.label == label), None)
 
 
-@dataclass(frozen=True)
-class _Place:
-    """What the runs of one row share beside the workload."""
-
-    machine: str
-    device: str
-    board: str | None
-    conditions: str
-    settings: str
-    runtime: str
-    cache: str
-    content: str
-
-    @classmethod
-    def of(cls, placed_run: Placed) -> _Place:
-        device, setup = placed_run.head.device, placed_run.setup
-        return cls(
-            placed_run.machine,
-            device.name,
-            device.board,
-            setup.conditions,
-            setup.settings,
-            setup.runtime,
-            setup.cache,
-            placed_run.content,
-        )
-
-
-@dataclass(frozen=True)
-class _Answering:
-    """What decides an artifact's answers: its bytes and how they were computed."""
-
-    machine: str
-    arithmetic: str
-    content: str
-
-    @classmethod
-    def of(cls, placed_run: Placed) -> _Answering:
-        return cls(placed_run.machine, placed_run.setup.arithmetic, placed_run.content)
-
-
 def summarize(runs: Iterable[Run]) -> list[Row]:
     """Return one row for each artifact, set-up and workload, whatever order the runs come in."""
     return summarize_seen(seen_of(runs))
@@ -225,23 +184,23 @@ def summarize_seen(
 
     `choose` is told the names of the rows' devices, and returns those whose rows are wanted.
     """
-    answered: dict[_Answering, list[Placed]] = {}
-    timed: dict[tuple[_Place, Job], list[Placed]] = {}
+    answered: dict[Answering, list[Placed]] = {}
+    timed: dict[tuple[Place, Job], list[Placed]] = {}
     cases: dict[tuple[int, int, str, bool], list[Placed]] = {}
     for held in placed(runs):
         # Runs of one head and place belong to one row: found once for all of them.
         case = (id(held.seen.head), id(held.setup), held.machine, held.after_prompt)
         if case not in cases:
             if held.head.workload is None:
-                members = answered.setdefault(_Answering.of(held), [])
+                members = answered.setdefault(Answering.of(held), [])
             else:
                 job = Job.of(held.head.workload, held.after_prompt)
-                members = timed.setdefault((_Place.of(held), job), [])
+                members = timed.setdefault((Place.of(held), job), [])
             cases[case] = members
         cases[case].append(held)
-    beside = [(members, _Answering.of(members[-1])) for members in timed.values()]
+    beside = [(members, Answering.of(members[-1])) for members in timed.values()]
     with_speed = {key for _, key in beside}
-    wanted: list[tuple[list[Placed], _Answering]] = [
+    wanted: list[tuple[list[Placed], Answering]] = [
         *beside,
         *(([], key) for key in answered if key not in with_speed),
     ]
@@ -275,11 +234,11 @@ class _Said:
 class _Saying:
     """What artifacts answered, read once for all the rows that it stands in."""
 
-    def __init__(self, answered: Mapping[_Answering, Sequence[Placed]]) -> None:
+    def __init__(self, answered: Mapping[Answering, Sequence[Placed]]) -> None:
         self._answered = answered
-        self._read: dict[_Answering, _Said] = {}
+        self._read: dict[Answering, _Said] = {}
 
-    def of(self, key: _Answering) -> _Said | None:
+    def of(self, key: Answering) -> _Said | None:
         """Return what an artifact answered, or None."""
         if key in self._answered and key not in self._read:
             self._read[key] = _Said.of(self._answered[key])

@@ -76,6 +76,49 @@ class Placed(NamedTuple):
         return self.head.content
 
 
+@dataclass(frozen=True)
+class Place:
+    """What the runs of one row share beside the workload."""
+
+    machine: str
+    device: str
+    board: str | None
+    conditions: str
+    settings: str
+    runtime: str
+    cache: str
+    content: str
+
+    @classmethod
+    def of(cls, placed_run: Placed) -> Place:
+        """Return the place of a run."""
+        device, setup = placed_run.head.device, placed_run.setup
+        return cls(
+            placed_run.machine,
+            device.name,
+            device.board,
+            setup.conditions,
+            setup.settings,
+            setup.runtime,
+            setup.cache,
+            placed_run.content,
+        )
+
+
+@dataclass(frozen=True)
+class Answering:
+    """What decides an artifact's answers: its bytes and how they were computed."""
+
+    machine: str
+    arithmetic: str
+    content: str
+
+    @classmethod
+    def of(cls, placed_run: Placed) -> Answering:
+        """Return what decided a run's answers."""
+        return cls(placed_run.machine, placed_run.setup.arithmetic, placed_run.content)
+
+
 def content_of(artifact: Artifact) -> str:
     """Tell an artifact by its bytes."""
     return artifact.content
