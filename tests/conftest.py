@@ -1,7 +1,7 @@
 """Fixtures for all floors: a shell in an empty folder, fake artifacts, how long tests may try.
 
-With `pytest -n 2` each of the two takes a core for itself and what it starts: runtimes whose threads
-wait for each other would spin. Tests that share what is slow to make stay together.
+With `pytest -n 2` each of the two takes a core for itself and what it starts: runtimes whose
+threads wait for each other would spin. Tests that share what is slow to make stay together.
 
 `EDGEBENCH_LONG=1` lets simulations and property tests try as often as a release wants.
 `EDGEBENCH_FAKE_RUNTIME=1`, set here for this process and its children, lets artifacts of the fake

@@ -128,6 +128,7 @@ def _to_onnx(options: Options, allowed: Allowed) -> Artifact:
     from edgebench.convert.gguf.dequantize import checkpoint_of_gguf
     from edgebench.convert.onnx.export import OnnxExport, export_onnx
     from edgebench.errors import UsageError
+    from edgebench.records.base import clean
     from edgebench.sources.checkpoint import Checkpoint
     from edgebench.sources.models import Model
 
@@ -142,7 +143,8 @@ def _to_onnx(options: Options, allowed: Allowed) -> Artifact:
 
     def export(checkpoint: Checkpoint) -> Artifact:
         return export_onnx(
-            OnnxExport(checkpoint, options.output, levels[wanted], options.graph, allowed)
+            OnnxExport(checkpoint, options.output, levels[wanted], options.graph, allowed),
+            lambda line: click.echo(clean(line, 400), err=True),
         )
 
     source = _source(options.model, allowed)

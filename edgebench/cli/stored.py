@@ -80,6 +80,17 @@ class StoredHeads:
     left_out: LeftOut
 
 
+SHIPPED = ("examples", "published")  # below profiles: what came with the project
+
+
+def own_runs() -> list[Path]:
+    """Return where profile stores runs in this folder, without those that came with the project."""
+    folder = Path("profiles")
+    if not any((folder / name).is_dir() for name in SHIPPED):
+        return [folder]
+    return sorted(path for path in folder.iterdir() if path.name not in SHIPPED) or [folder / "cpu"]
+
+
 def stored_runs(paths: Sequence[Path], strict: bool = False) -> StoredRuns:
     """Return all runs below `paths`, or below profiles.
 
@@ -87,7 +98,7 @@ def stored_runs(paths: Sequence[Path], strict: bool = False) -> StoredRuns:
     there is one.
     """
     left_out = LeftOut()
-    runs = list(read_runs(paths or [Path("profiles")], left_out.add))
+    runs = list(read_runs(paths or own_runs(), left_out.add))
     _tell(left_out, bool(runs), strict)
     return StoredRuns(runs, left_out)
 
@@ -100,7 +111,7 @@ def stored_heads(
 
     folder = user_cache_path("edgebench") / "index" if with_index else None
     left_out = LeftOut()
-    runs = read_seen(paths or [Path("profiles")], left_out.add, folder)
+    runs = read_seen(paths or own_runs(), left_out.add, folder)
     _tell(left_out, bool(runs), strict)
     return StoredHeads(runs, left_out)
 

@@ -193,6 +193,8 @@ def _onnx_levels(
         return
     if isinstance(source, Checkpoint):
         observer.say(f"exporting {source.name} to ONNX fp32")
-        source = export_onnx(OnnxExport(source, choices.output, allowed=choices.allowed))
+        source = export_onnx(
+            OnnxExport(source, choices.output, allowed=choices.allowed), observer.say
+        )
     for level in levels:
         yield quantize_onnx(OnnxJob(source, choices.output), level, observer.at)

@@ -151,3 +151,15 @@ def test_statistics_stand_behind_explain(edgebench: Shell) -> None:
     assert "tiny q4_0 is 3.0 times as fast as f16" in brief
     assert "paired on the same items" not in brief
     assert "paired on the same items" in " ".join(full.split())
+
+
+def test_runs_that_came_with_the_project_are_named_to_be_read(edgebench: Shell) -> None:
+    """Examples stand apart from one's own runs, and are read where they are named."""
+    store(edgebench.cwd / "profiles" / "examples", study("jetson-nano", 4.0))
+    refused = edgebench("compare")
+    assert refused.returncode == 2
+    assert "edgebench profile --device cpu" in refused.stderr
+    assert edgebench("compare", "profiles/examples").returncode == 0
+    store(edgebench.cwd / "profiles", study("cpu", 1.0))
+    told = edgebench.json("compare", "--json")
+    assert {row["device"]["name"] for row in told["rows"]} == {"cpu"}

@@ -28,10 +28,14 @@ TOLERANCE = {"fp32": 5e-3, "fp16": 0.1}
 SAME_TOP = {"fp32": 0.99, "fp16": 0.95}
 
 
+class DisagreementError(BadFileError):
+    """A graph runs, and computes something else than its checkpoint."""
+
+
 def check_logits(
     checkpoint: Checkpoint, allowed: Allowed, level: str, folder: Path, log: Path
 ) -> ExportCheck:
-    """Compare a graph's log-probabilities with torch's; raise BadFileError where they differ."""
+    """Compare a graph's log-probabilities with torch's; raise DisagreementError where not."""
     prompts = _prompts(checkpoint, allowed)
     with _scratch(folder) as scratch:
         ours, theirs = scratch / "reference.npz", scratch / "candidate.npz"
@@ -55,7 +59,7 @@ def check_logits(
                 )
         check = _compare(ours, theirs, level)
     if check.max_logprob_difference > check.tolerance or check.same_top < SAME_TOP[level]:
-        raise BadFileError(
+        raise DisagreementError(
             f"the ONNX export of {checkpoint.path} disagrees with torch: "
             f"log-probabilities differ by up to {check.max_logprob_difference:.3g} "
             f"(rounding explains {check.tolerance:g}), the same top token at {check.same_top:.0%}",
@@ -80,7 +84,7 @@ def _compare(reference: Path, candidate: Path, level: str) -> ExportCheck:
             width = min(a.shape[1], b.shape[1])
             a, b = log_softmax(a[:, :width]), log_softmax(b[:, :width])
             if not np.isfinite(b).all():
-                raise BadFileError("the ONNX export gives logits that are not finite")
+                raise DisagreementError("the ONNX export gives logits that are not finite")
             worst = max(worst, float(np.abs(a - b).max()))
             same += int((a.argmax(1) == b.argmax(1)).sum())
             rows += len(a)

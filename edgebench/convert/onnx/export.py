@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from edgebench.convert.child import Done, run_step
 from edgebench.convert.folders import existing, finish, make_folder, partial_folder
 from edgebench.convert.jobs import GraphJob, TokenizerJob
-from edgebench.convert.onnx.check import check_logits
+from edgebench.convert.onnx.check import DisagreementError, check_logits
 from edgebench.convert.onnx.graph import to_half
 from edgebench.convert.origin import checkpoint_origin, peak_note
 from edgebench.errors import BadFileError, EdgebenchError, MissingExtraError
-from edgebench.records.artifact import Artifact
+from edgebench.records.artifact import Artifact, ExportCheck
 from edgebench.records.base import safe_name
 from edgebench.sources.checkpoint import NOTHING, Allowed, Checkpoint
 from edgebench.sources.onnx_artifact import describe_graph
@@ -34,7 +35,7 @@ Graph = Literal["fused", "standard"]
 
 @dataclass(frozen=True)
 class OnnxExport:
-    """What to make of a checkpoint; `graph` None takes fused where the builder knows the model."""
+    """What to make of a checkpoint; `graph` None takes fused where that does as the model."""
 
     checkpoint: Checkpoint
     output: Path
@@ -43,9 +44,11 @@ class OnnxExport:
     allowed: Allowed = NOTHING
 
 
-def export_onnx(job: OnnxExport) -> Artifact:
+def export_onnx(job: OnnxExport, say: Callable[[str], None]) -> Artifact:
     """Make the artifact `<model>-<level>`, or take it where the same one is there already.
 
+    Where no graph was asked for and the fused one disagrees with torch, it is the standard one, and
+    `say` is told why.
     Raises BadFileError where a tool fails on the checkpoint, or where the graph's logits differ
     from torch's by more than its precision explains; then nothing is left behind.
     """
@@ -60,7 +63,7 @@ def export_onnx(job: OnnxExport) -> Artifact:
     if there := existing(folder, origin, job.level):
         return there
     with partial_folder(job.output, name) as partial:
-        done = _build(job, partial)
+        done, check, notes = _checked(job, partial, say)
         artifact = describe_graph(
             partial / GRAPH,
             name=name,
@@ -68,12 +71,41 @@ def export_onnx(job: OnnxExport) -> Artifact:
             architecture=job.checkpoint.architecture[:100],
             context_length=job.checkpoint.context_length,
             origin=origin,
-            export_check=check_logits(
-                job.checkpoint, job.allowed, job.level, partial, partial / LOG
-            ),
-            notes=(peak_note(done, job.checkpoint),),
+            export_check=check,
+            notes=(peak_note(done, job.checkpoint), *notes),
         )
         return finish(partial, folder, artifact)
+
+
+def _checked(
+    job: OnnxExport, partial: Path, say: Callable[[str], None]
+) -> tuple[Done, ExportCheck, tuple[str, ...]]:
+    """Build a graph that agrees with torch; return how, and what a person should know of it."""
+
+    def attempt(job: OnnxExport) -> tuple[Done, ExportCheck]:
+        done = _build(job, partial)
+        log = partial / LOG
+        return done, check_logits(job.checkpoint, job.allowed, job.level, partial, log)
+
+    try:
+        return *attempt(job), ()
+    except DisagreementError as error:
+        if job.graph or describe_graph_kind(partial) == "standard":
+            raise
+        # The builder knows modules by their shapes: a projection as wide as the vocabulary, in any
+        # layer, is taken for the head.
+        note = f"a standard graph, since of the fused one is true: {error}"
+    say(f"warning: {note}")
+    _empty(partial)
+    return *attempt(replace(job, graph="standard")), (note,)
+
+
+def _empty(partial: Path) -> None:
+    for path in partial.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOG:
+            path.unlink()
 
 
 def _build(job: OnnxExport, partial: Path) -> Done:
