@@ -24,7 +24,7 @@ from edgebench.records.artifact import Artifact, ExportCheck
 from edgebench.records.base import safe_name
 from edgebench.sources.checkpoint import NOTHING, Allowed, Checkpoint
 from edgebench.sources.onnx_artifact import describe_graph
-from edgebench.sources.onnx_file import GRAPH
+from edgebench.sources.onnx_file import GRAPH, read_onnx
 from edgebench.sources.tokenizer import TOKENIZER
 
 LOG = "export.log"
@@ -90,11 +90,12 @@ def _checked(
     try:
         return *attempt(job), ()
     except DisagreementError as error:
-        if job.graph or describe_graph_kind(partial) == "standard":
+        if job.graph or not read_onnx(partial / GRAPH).fused:
             raise
         # The builder knows modules by their shapes: a projection as wide as the vocabulary, in any
         # layer, is taken for the head.
-        note = f"a standard graph, since of the fused one is true: {error}"
+        why = str(error).replace(f" of {job.checkpoint.path}", "")
+        note = f"the graph is the standard one, since with the fused one {why}"
     say(f"warning: {note}")
     _empty(partial)
     return *attempt(replace(job, graph="standard")), (note,)
