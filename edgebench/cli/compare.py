@@ -108,7 +108,6 @@ def command(**typed: Any) -> int:
       edgebench compare
       edgebench compare profiles/cpu --baseline q8_0 --format markdown
       edgebench compare --against last-week --fail-on-regression 5%
-      edgebench compare --sql "select artifact, decode_tokens_per_s from rows order by 2 desc"
     """
     from edgebench.errors import UsageError
 
